@@ -1,0 +1,1 @@
+"""The two languages: what a network means (`network`, `nodes`) and what a target will compute (`program`)."""

@@ -1,0 +1,181 @@
+"""The vocabulary of meaning: every node a `Network` may hold, each with its equation.
+
+Shapes exclude step and sample; arrays are float64 unless said otherwise; x(t) is a node's input at step t.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from math import prod
+
+import numpy as np
+
+Shape = tuple[int, ...]
+Pair = tuple[int, int]
+
+
+class Reset(StrEnum):
+    """What a spike does to the membrane. R(t) = [v(t-1) > threshold] is the spike of the step before.
+
+    Sources differ in *when* they reset, and that decides which inputs survive; each reset here is one exact rule.
+    """
+
+    NONE = "none"
+    """v(t) = beta v(t-1) + i(t), whatever was fired."""
+    ZERO = "zero"
+    """v <- 0 in the step of the spike. snnTorch's Leaky "zero" fires the same spikes, and every undelayed "zero"."""
+    ZERO_NEXT_STEP = "zero_next_step"
+    """v(t) = (1 - R)(beta v(t-1) + i(t)): the input of the step after a spike is dropped. Synaptic, RLeaky, Lapicque."""
+    SUBTRACT_NEXT_STEP = "subtract_next_step"
+    """v(t) = beta v(t-1) + i(t) - R threshold: late and not decayed. snnTorch's default."""
+    SUBTRACT = "subtract"
+    """v <- v - threshold in the step of the spike, as snnTorch does with reset_delay=False: while v(t-1) is still above
+    threshold, the step fires only beyond twice the threshold."""
+
+
+class InputKind(StrEnum):
+    """What the input carries: binary spikes, or real values injected as graded spikes."""
+
+    SPIKES = "spikes"
+    GRADED = "graded"
+
+
+@dataclass(frozen=True)
+class Input:
+    """Where samples enter: x(t) of `shape`, values within [low, high].
+
+    `levels` is the number of equal steps from 0 to `high` when every value seen lies on such a grid, otherwise None.
+    """
+
+    shape: Shape
+    kind: InputKind
+    low: float = 0.0
+    high: float = 1.0
+    levels: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Linear:
+    """y = W x + b; weight (post, pre), bias (post,) or None."""
+
+    weight: np.ndarray
+    bias: np.ndarray | None = None
+
+    @property
+    def shape(self) -> Shape:
+        return (self.weight.shape[0],)
+
+
+@dataclass(frozen=True, eq=False)
+class SparseLinear:
+    """y = W x + b with W in compressed rows: W[i, indices[k]] = data[k] for indptr[i] <= k < indptr[i+1].
+
+    What remains of a chain of linear layers that no kernel can express. Input and output are read flat, in C order.
+    """
+
+    data: np.ndarray
+    indices: np.ndarray
+    indptr: np.ndarray
+    input_shape: Shape
+    shape: Shape
+    bias: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Conv:
+    """Cross-correlation with zero padding, as torch.nn.Conv1d and Conv2d.
+
+    weight (out, in / groups, *kernel), bias (out,) or None, input_shape (in, *space).
+    """
+
+    weight: np.ndarray
+    input_shape: Shape
+    stride: Shape
+    padding: Shape
+    dilation: Shape
+    groups: int = 1
+    bias: np.ndarray | None = None
+
+    @property
+    def shape(self) -> Shape:
+        space = zip(
+            self.input_shape[1:], self.weight.shape[2:], self.stride, self.padding, self.dilation, strict=True
+        )
+        return (self.weight.shape[0], *((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in space))
+
+
+@dataclass(frozen=True)
+class AveragePool:
+    """Mean over windows, padding counted as zeros, as torch.nn.AvgPool2d with its defaults; input_shape (channel, *space)."""
+
+    input_shape: Shape
+    kernel: Shape
+    stride: Shape
+    padding: Shape
+
+    @property
+    def shape(self) -> Shape:
+        space = zip(self.input_shape[1:], self.kernel, self.stride, self.padding, strict=True)
+        return (self.input_shape[0], *((n + 2 * p - k) // s + 1 for n, k, s, p in space))
+
+
+@dataclass(frozen=True)
+class MaxPool:
+    """Maximum over windows, padding ignored, as torch.nn.MaxPool2d; on spikes it is a logical or."""
+
+    input_shape: Shape
+    kernel: Shape
+    stride: Shape
+    padding: Shape
+
+    @property
+    def shape(self) -> Shape:
+        space = zip(self.input_shape[1:], self.kernel, self.stride, self.padding, strict=True)
+        return (self.input_shape[0], *((n + 2 * p - k) // s + 1 for n, k, s, p in space))
+
+
+@dataclass(frozen=True)
+class Reshape:
+    """The same values in C order under another shape: Flatten and Unflatten."""
+
+    input_shape: Shape
+    shape: Shape
+
+
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """y = weight x + bias per channel (first axis): BatchNorm in evaluation mode."""
+
+    weight: np.ndarray
+    bias: np.ndarray
+    shape: Shape
+
+
+@dataclass(frozen=True, eq=False)
+class LIF:
+    """A leaky integrate-and-fire population, with a synaptic current when `alpha` is given.
+
+        i(t) = alpha i(t-1) + gain x(t)         or  i(t) = gain x(t)  without alpha
+        v(t) = beta v(t-1) + i(t)               then the reset rule of `reset`
+        s(t) = [v(t) > threshold]
+
+    beta, alpha, threshold, gain: float64, () or `shape`. Dimensionless membrane units; one step is the network's dt_s.
+    """
+
+    shape: Shape
+    beta: np.ndarray
+    threshold: np.ndarray
+    reset: Reset
+    alpha: np.ndarray | None = None
+    gain: np.ndarray | None = None
+
+    @property
+    def size(self) -> int:
+        return prod(self.shape)
+
+
+Map = Linear | SparseLinear | Conv | AveragePool | Reshape | Scale
+"""The nodes without state that are linear in their input."""
+
+Node = Input | Map | MaxPool | LIF

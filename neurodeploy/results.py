@@ -1,0 +1,53 @@
+"""What was observed when a program ran: spikes, states, and counts that come from the spikes, never from a guess."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+
+@dataclass(frozen=True, eq=False)
+class RunResult:
+    """One run of a program on one executor.
+
+    Steps are each population's own: entry k of a population answers input step k, its latency taken out, so the same
+    index means the same moment in every layer, every executor and the source network.
+
+    Args:
+        executor: who really computed this, e.g. "engine (numba)" or "lava 0.10.0 runtime".
+        spikes: population -> uint8 (step, sample, *neuron).
+        currents, voltages: population -> int32 (step, sample, *neuron) *after* the reset, only if states were recorded.
+        predictions: int64 (sample,).
+        seconds: wall time of the run proper, start-up excluded; None when it was not measured.
+        steps_on_chip: how many time steps the target took for the whole batch; None where samples ran independently.
+    """
+
+    executor: str
+    spikes: dict[str, np.ndarray]
+    predictions: np.ndarray
+    currents: dict[str, np.ndarray] = field(default_factory=dict)
+    voltages: dict[str, np.ndarray] = field(default_factory=dict)
+    seconds: float | None = None
+    steps_on_chip: int | None = None
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Events of one population or projection over a whole run."""
+
+    spikes: int = 0
+    synops: int = 0
+    neuron_updates: int = 0
+    active_updates: int = 0
+
+
+def decide(output_spikes: np.ndarray) -> np.ndarray:
+    """Return the decision per sample: the neuron with most spikes, the lowest index on a tie.
+
+    Args:
+        output_spikes: (step, sample, *neuron).
+    """
+    counts = output_spikes.sum(axis=0, dtype=np.int64)
+    return counts.reshape(counts.shape[0], -1).argmax(axis=1)
