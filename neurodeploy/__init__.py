@@ -1,1 +1,1 @@
-"""neurodeploy: translate trained spiking networks to neuromorphic targets exactly, or record what changed, or refuse."""
+"""Translate trained spiking networks to neuromorphic targets exactly, or record what changed, or refuse."""

@@ -1,9 +1,18 @@
 """How images become input over time: arrays (step, sample, neuron), spikes as uint8, currents as float32.
 
-Intensities are in [0, 1]. Nothing here draws from a global random state: the same call gives the same spikes on any machine.
+Intensities are in [0, 1]. Nothing here draws from a global random state: the same call gives the same spikes.
 """
 
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
 import numpy as np
+
+from neurodeploy.errors import Finding, LoadError, UsageError
+
+KINDS = ("direct", "rate", "latency", "delta", "rows")
 
 
 def direct(images: np.ndarray, steps: int) -> np.ndarray:
@@ -94,3 +103,94 @@ def rows(images: np.ndarray, steps: int = 28) -> np.ndarray:
     """
     images = np.asarray(images, dtype=np.float32)
     return np.ascontiguousarray(images.reshape(len(images), steps, -1).transpose(1, 0, 2))
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How images become a model's input; stored with the model, so that it is always fed as it was trained.
+
+    Args:
+        kind: "direct", "rate", "latency", "delta" or "rows", each a function of this file; "delta" takes an image as a signal of `steps` rows.
+        steps: of input, at least 1.
+        seed: of "rate", at least 0; the others draw nothing.
+        threshold: of "delta", above 0 in intensity; None for the others.
+
+    Raises:
+        UsageError: ND050 when a value is out of its range or does not go with the kind.
+    """
+
+    kind: str
+    steps: int
+    seed: int = 0
+    threshold: float | None = None
+
+    def __post_init__(self) -> None:
+        claims = (
+            (self.kind in KINDS, f"kind is {self.kind!r}", f"kinds are {', '.join(KINDS)}"),
+            (_is_integer(self.steps, 1), f"steps is {self.steps!r}", "a number of steps is an integer of at least 1"),
+            (_is_integer(self.seed, 0), f"seed is {self.seed!r}", "a seed is an integer of at least 0"),
+            (self._threshold_fits(), f"threshold is {self.threshold!r}", "only delta has one, above 0 and finite"),
+        )
+        findings = [_misuse(what, why) for holds, what, why in claims if not holds]
+        if findings:
+            raise UsageError(*findings)
+
+    def _threshold_fits(self) -> bool:
+        if self.kind != "delta":
+            return self.threshold is None
+        return isinstance(self.threshold, int | float) and 0 < self.threshold < math.inf
+
+    def encode(self, images: np.ndarray, first: int = 0) -> np.ndarray:
+        """Return images as input (step, sample, *neuron): uint8 spikes, or float32 currents for "direct" and "rows".
+
+        Args:
+            images: (sample, *neuron) in [0, 1].
+            first: index of images[0] in its dataset, when a dataset is encoded piece by piece.
+
+        Raises:
+            UsageError: ND050 when the images have values outside [0, 1], or no `steps` rows where rows are fed.
+        """
+        images = np.asarray(images)
+        if images.size and not (images.min() >= 0 and images.max() <= 1):
+            what = f"intensities reach from {images.min()} to {images.max()}"
+            raise UsageError(_misuse(what, "an intensity lies in [0, 1]"))
+        if self.kind in ("rows", "delta") and (images.ndim < 2 or math.prod(images.shape[1:]) % self.steps):
+            what = f"images of shape {images.shape[1:]} have no {self.steps} rows"
+            raise UsageError(_misuse(what, f"{self.kind} feeds one row per step"))
+        match self.kind:
+            case "direct":
+                return direct(images, self.steps)
+            case "rate":
+                return rate(images, self.steps, self.seed, first)
+            case "latency":
+                return latency(images, self.steps)
+            case "delta":
+                return delta(rows(images, self.steps), self.threshold)
+            case "rows":
+                return rows(images, self.steps)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> "Encoding":
+        """Return the encoding that `to_plain` took apart.
+
+        Raises:
+            LoadError: ND055 when a field is unknown, absent or out of its range.
+        """
+        try:
+            return cls(**plain)
+        except (TypeError, UsageError) as error:
+            what = f"the recommended encoding cannot be read: {error}"
+            finding = Finding("ND055", "stored encoding", what, "its fields are fixed", "save the model again")
+            raise LoadError(finding) from error
+
+
+def _misuse(what: str, why: str) -> Finding:
+    return Finding("ND050", "encoding", what, why, "see neurodeploy.datasets.Encoding")
+
+
+def _is_integer(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least

@@ -54,7 +54,9 @@ class Network:
         unknown = {name for edge in self.edges for name in (edge.source, edge.target)} - set(self.nodes)
         for name in sorted(unknown | ({self.input, self.output} - set(self.nodes))):
             raise NetworkError(
-                Finding("ND110", name, "an edge names a node that does not exist", "a graph must be closed", "report it")
+                Finding(
+                    "ND110", name, "an edge names a node that does not exist", "a graph must be closed", "report it"
+                )
             )
         object.__setattr__(self, "nodes", {name: self.nodes[name] for name in _causal_order(self)})
 

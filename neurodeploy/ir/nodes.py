@@ -26,7 +26,7 @@ class Reset(StrEnum):
     ZERO = "zero"
     """v <- 0 in the step of the spike. snnTorch's Leaky "zero" fires the same spikes, and every undelayed "zero"."""
     ZERO_NEXT_STEP = "zero_next_step"
-    """v(t) = (1 - R)(beta v(t-1) + i(t)): the input of the step after a spike is dropped. Synaptic, RLeaky, Lapicque."""
+    """v(t) = (1 - R)(beta v(t-1) + i(t)): the step after a spike drops its input. Synaptic, RLeaky, Lapicque."""
     SUBTRACT_NEXT_STEP = "subtract_next_step"
     """v(t) = beta v(t-1) + i(t) - R threshold: late and not decayed. snnTorch's default."""
     SUBTRACT = "subtract"
@@ -99,15 +99,13 @@ class Conv:
 
     @property
     def shape(self) -> Shape:
-        space = zip(
-            self.input_shape[1:], self.weight.shape[2:], self.stride, self.padding, self.dilation, strict=True
-        )
+        space = zip(self.input_shape[1:], self.weight.shape[2:], self.stride, self.padding, self.dilation, strict=True)
         return (self.weight.shape[0], *((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in space))
 
 
 @dataclass(frozen=True)
 class AveragePool:
-    """Mean over windows, padding counted as zeros, as torch.nn.AvgPool2d with its defaults; input_shape (channel, *space)."""
+    """Mean over windows, padding counted as zeros: torch.nn.AvgPool2d by default; input_shape (channel, *space)."""
 
     input_shape: Shape
     kernel: Shape

@@ -1,4 +1,4 @@
-"""`Program`: what will happen, in the target's own integers. Nothing here is a float except scales kept for reading back.
+"""`Program`: what will happen, in the target's own integers; the only floats are scales kept for reading back.
 
 The arithmetic is that of Loihi's synapses and two-state neurons as Lava 0.10 computes it; `engine.reference` is its
 definition in code, this module holds its numbers.

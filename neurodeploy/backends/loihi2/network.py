@@ -1,0 +1,272 @@
+"""A `Program` as connected Lava Processes, for our own runs and for Lava programs of other people.
+
+One population becomes one neuron Process and one projection one connection Process, both with the program's shapes:
+(channel, y, x). Lava's Conv counts (x, y, channel) and convolves where we correlate; that is settled at its ports and in
+its kernel, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from neurodeploy.backends.loihi2.processes import PyConvModelWide, PyLifResetModelRecorded, ResettingLIF
+
+# isort: split
+from lava.magma.core.process.ports.ports import InPort, OutPort
+from lava.magma.core.process.process import AbstractProcess
+from lava.magma.core.run_configs import Loihi2SimCfg
+from lava.proc.conv.process import Conv
+from lava.proc.dense.process import Dense
+from lava.proc.lif.process import LIF, LIFReset
+from lava.proc.sparse.process import Sparse
+from lava.utils.weightutils import SignMode
+from scipy.sparse import csr_matrix
+
+from neurodeploy.backends.loihi2.recording import Recording, shared_array
+from neurodeploy.errors import Finding, UnsupportedError, raise_all
+from neurodeploy.ir.nodes import InputKind, Reset
+from neurodeploy.ir.program import ConvSynapses, DenseSynapses, Population, Program, Projection
+
+WEIGHT_BITS = 8
+DU_OFFSET = 1
+"""Lava's fixed-point LIF adds one to du, so that a decay of 4096 can be written in 12 bits."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When each sample is in each population: step k of sample j happens at time step 1 + latency + j period + k."""
+
+    steps: int
+    samples: int
+    period: int
+
+    @staticmethod
+    def of(program: Program, steps: int, samples: int) -> Schedule:
+        """Samples back to back, with one empty step between them where the last spikes of one could loop into the next."""
+        return Schedule(steps, samples, steps + int(program.recurrent))
+
+    def total_steps(self, program: Program) -> int:
+        """Return the time steps until the slowest population has finished the last sample."""
+        latency = max(population.latency_steps for population in program.populations)
+        return latency + (self.samples - 1) * self.period + self.steps
+
+
+@dataclass(frozen=True, eq=False)
+class LavaNetwork:
+    """The Processes of a program, connected to each other and to the port that feeds them.
+
+    `populations` and `projections` are keyed by the program's names; `output` is the port the predictions come from.
+    """
+
+    program: Program
+    schedule: Schedule | None
+    populations: dict[str, AbstractProcess]
+    projections: dict[str, AbstractProcess]
+
+    @property
+    def output(self) -> OutPort:
+        return self.populations[self.program.output].s_out
+
+
+def connect(program: Program, source: OutPort, schedule: Schedule | None = None) -> LavaNetwork:
+    """Build the Processes of `program` and connect them, the input to `source`.
+
+    Args:
+        program: what to build.
+        source: the port that sends the input, of the program's input shape (channel, y, x) or (neuron,).
+        schedule: when samples start; None for one endless sample, whose first input is sent in time step 1.
+
+    Raises:
+        UnsupportedError: ND305 when connections and latencies contradict each other, ND306 for a Conv that Lava would
+            compute differently.
+    """
+    connectable(program)
+    populations = {population.name: neurons(program, population, schedule) for population in program.populations}
+    projections = {projection.name: synapses(program, projection) for projection in program.projections}
+    for projection in program.projections:
+        sender = source if projection.source == program.input.name else populations[projection.source].s_out
+        receiver = populations[projection.target].a_in
+        _join(sender, projections[projection.name], receiver, projection)
+    return LavaNetwork(program, schedule, populations, projections)
+
+
+def connectable(program: Program) -> None:
+    """Refuse a program that Lava's Processes would not compute.
+
+    Raises:
+        UnsupportedError: ND305, ND306.
+    """
+    raise_all(UnsupportedError, list(contradictions(program)))
+
+
+def run_configuration() -> Loihi2SimCfg:
+    """Return the fixed-point configuration under which the Processes of `connect` run as the program says."""
+    models = {LIFReset: PyLifResetModelRecorded, Conv: PyConvModelWide}
+    return Loihi2SimCfg(select_tag="fixed_pt", exception_proc_model_map=models)
+
+
+def attach_recordings(network: LavaNetwork, states: bool, clocks: np.ndarray) -> dict[str, Recording]:
+    """Have every population record its spikes, and its states if asked, while it runs under a schedule.
+
+    Args:
+        network: not yet run, with a schedule.
+        states: whether to keep u and v.
+        clocks: int64 (population,), shared memory in which each population keeps its last completed time step.
+    """
+    schedule = network.schedule
+    assert schedule is not None, "an endless sample has no last row"
+    recordings = {}
+    for index, population in enumerate(network.program.populations):
+        rows = (schedule.samples * schedule.period, *population.shape)
+        recording = Recording(
+            first_step=1 + population.latency_steps,
+            spikes=shared_array(rows, np.uint8),
+            currents=shared_array(rows, np.int32) if states else None,
+            voltages=shared_array(rows, np.int32) if states else None,
+            clock=clocks[index : index + 1],
+        )
+        network.populations[population.name].proc_params["recording"] = recording
+        recordings[population.name] = recording
+    return recordings
+
+
+def by_sample(rows: np.ndarray, schedule: Schedule) -> np.ndarray:
+    """Return recorded rows as (step, sample, *neuron), without the steps between samples."""
+    samples = rows.reshape(schedule.samples, schedule.period, *rows.shape[1:])
+    return np.ascontiguousarray(samples[:, : schedule.steps].swapaxes(0, 1))
+
+
+def neurons(program: Program, population: Population, schedule: Schedule | None) -> AbstractProcess:
+    """Return the neuron Process of one population: stock where stock does the same, ours otherwise."""
+    neuron = population.neuron
+    bias = np.broadcast_to(neuron.bias_mantissa, population.size).reshape(population.shape)
+    shared = {"name": population.name, "shape": population.shape, "bias_mant": bias, "bias_exp": neuron.bias_exponent}
+    if stock_fits(program, population):
+        du, dv, vth = (int(value.flat[0]) for value in (neuron.du, neuron.dv, neuron.vth))
+        if schedule is None:
+            return LIF(du=du - DU_OFFSET, dv=dv, vth=vth, **shared)
+        return LIFReset(
+            du=du - DU_OFFSET,
+            dv=dv,
+            vth=vth,
+            reset_interval=schedule.period,
+            reset_offset=(1 + population.latency_steps) % schedule.period,
+            **shared,
+        )
+    du, dv, vth = (
+        np.broadcast_to(value, population.size).reshape(population.shape) for value in (neuron.du, neuron.dv, neuron.vth)
+    )
+    return ResettingLIF(
+        du=du.astype(np.int64) - DU_OFFSET,
+        dv=dv,
+        vth=vth,
+        bias_in_current=neuron.bias_in_current,
+        reset=neuron.reset,
+        period=None if schedule is None else schedule.period,
+        first_step=1 + population.latency_steps,
+        active_steps=None if schedule is None else schedule.steps,
+        **shared,
+    )
+
+
+def stock_fits(program: Program, population: Population) -> bool:
+    """Whether Lava's LIF computes this population.
+
+    It resets to zero at once, has one du, dv and vth, and adds its bias to v. It also never rests: a population that
+    feeds back would carry spikes of the empty step between two samples, or from before the first, into a sample.
+    """
+    neuron = population.neuron
+    return (
+        neuron.reset is Reset.ZERO
+        and all(np.unique(value).size == 1 for value in (neuron.du, neuron.dv, neuron.vth))
+        and not (neuron.bias_in_current and np.any(neuron.bias_mantissa))
+        and not any(edge.recurrent and edge.source == population.name for edge in program.projections)
+    )
+
+
+def synapses(program: Program, projection: Projection) -> AbstractProcess:
+    """Return the stock connection Process of one projection."""
+    graded = projection.source == program.input.name and program.input.kind is InputKind.GRADED
+    message_bits = max(1, program.input.bits) if graded else 0
+    content = projection.synapses
+    if isinstance(content, ConvSynapses):
+        return Conv(
+            name=projection.name,
+            weight=conv_kernel(content),
+            input_shape=content.input_shape[::-1],
+            stride=content.stride[::-1],
+            padding=content.padding[::-1],
+            dilation=content.dilation[::-1],
+            groups=content.groups,
+            num_message_bits=message_bits,
+        )
+    numbers = {
+        "name": projection.name,
+        "weight_exp": projection.exponent,
+        "num_weight_bits": WEIGHT_BITS,
+        "sign_mode": SignMode.MIXED,
+        "num_message_bits": message_bits,
+    }
+    weights = 2 * content.mantissa.astype(np.int32)
+    if isinstance(content, DenseSynapses):
+        return Dense(weights=weights, **numbers)
+    shape = (len(content.indptr) - 1, _input_size(program, projection))
+    return Sparse(weights=csr_matrix((weights, content.indices, content.indptr), shape=shape), **numbers)
+
+
+def conv_kernel(content: ConvSynapses) -> np.ndarray:
+    """Return the kernel as Lava's Conv wants it: (out, x, y, in), turned around, twice the mantissa.
+
+    Lava convolves, so turning the kernel around in space gives the correlation that is meant. Its Conv neither drops
+    the low bit nor applies an exponent, hence the factor two in the numbers.
+    """
+    return 2 * content.mantissa.astype(np.int32).transpose(0, 3, 2, 1)[:, ::-1, ::-1, :]
+
+
+def contradictions(program: Program) -> Iterator[Finding]:
+    """Say what in `program` Lava's Processes would not compute; a compiled program has none of it."""
+    latency = {program.input.name: 0} | {p.name: p.latency_steps for p in program.populations}
+    for projection in program.projections:
+        due = latency[projection.source] + (0 if projection.recurrent else 1)
+        if latency[projection.target] != due:
+            yield Finding(
+                "ND305",
+                projection.name,
+                f"{projection.target} starts {latency[projection.target]} steps after the input, "
+                f"but {projection.source} reaches it after {due}",
+                "every connection takes one step, and no population can wait for another",
+                "compile the network again; if it persists, report it",
+            )
+        if isinstance(projection.synapses, ConvSynapses) and projection.exponent != 0:
+            yield Finding(
+                "ND306",
+                projection.name,
+                f"a convolution with weight exponent {projection.exponent}",
+                "Lava 0.10's Conv stores the exponent and does not apply it",
+                "compile with exponent 0 for convolutions, or unroll the convolution into sparse synapses",
+            )
+
+
+def _input_size(program: Program, projection: Projection) -> int:
+    if projection.source == program.input.name:
+        return prod(program.input.shape)
+    return program.population(projection.source).size
+
+
+def _join(sender: OutPort, connection: AbstractProcess, receiver: InPort, projection: Projection) -> None:
+    """Connect sender -> connection -> receiver, reordering axes around a Conv and flattening around the others."""
+    content = projection.synapses
+    if isinstance(content, ConvSynapses):
+        _reshaped(sender, content.input_shape).transpose((2, 1, 0)).connect(connection.s_in)
+        _reshaped(connection.a_out.transpose((2, 1, 0)), receiver.shape).connect(receiver)
+    else:
+        _reshaped(sender, connection.s_in.shape).connect(connection.s_in)
+        _reshaped(connection.a_out, receiver.shape).connect(receiver)
+
+
+def _reshaped(port: OutPort, shape: tuple[int, ...]) -> OutPort:
+    return port if port.shape == shape else port.reshape(shape)

@@ -1,0 +1,309 @@
+"""Which neurons sit on which core: slices of each population, filled in order, with used and available per core.
+
+A core holds so many neurons, so much synaptic memory for their inputs, so many input axons (distinct sources that reach
+it) and so many output axons (one per neuron and destination core). Images are cut along rows, so that a core sees a
+band of its input; other populations are cut along their flat index.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, prod
+
+import numpy as np
+
+from neurodeploy.errors import CapacityError, Finding
+from neurodeploy.hardware import HardwareProfile
+from neurodeploy.ir.program import ConvSynapses, DenseSynapses, Population, Program, Projection
+
+RESOURCES = ("neurons", "synaptic_memory", "input_axons", "output_axons")
+UNITS = {"neurons": "neuron", "synaptic_memory": "byte", "input_axons": "axon", "output_axons": "axon"}
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Neurons [start, stop) of one population on one core, with what they use of it.
+
+    The index counts rows first for populations of shape (channel, y, x), i.e. in the order (y, x, channel), and is the
+    flat index otherwise.
+    """
+
+    core: int
+    population: str
+    start: int
+    stop: int
+    used: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Every neuron's core, the limits of a core, and how many cores and chips that takes."""
+
+    slots: tuple[Slot, ...]
+    available: dict[str, int]
+    cores_per_chip: int
+    assumed: tuple[str, ...]
+
+    @property
+    def cores(self) -> int:
+        return len(self.slots)
+
+    @property
+    def chips(self) -> int:
+        return ceil(self.cores / self.cores_per_chip)
+
+
+def place(program: Program, profile: HardwareProfile) -> Placement:
+    """Return a placement of `program` on the cores of `profile`.
+
+    Raises:
+        CapacityError: ND107 for every population of which not even one neuron fits a core, ND108 when all boards of
+            the profile together have too few cores; `details["utilization"]` is the table so far.
+    """
+    available = {name: int(profile.value(f"limits.core.{name}")) for name in RESOURCES}
+    assumed = tuple(f"limits.core.{name}" for name in RESOURCES if profile.datum(f"limits.core.{name}").uncertain)
+    memory = _Memory.of(profile)
+    slots: list[Slot] = []
+    findings: list[Finding] = []
+    for population in program.populations:
+        try:
+            slots += _cut(program, population, available, memory, len(slots))
+        except _DoesNotFitError as error:
+            findings.append(_too_big(profile, population, error.used, available))
+    per_chip = _cores_per_chip(profile)
+    slots = _with_output_axons(program, slots)
+    findings += _axon_findings(profile, slots, available)
+    most = per_chip * max(profile.value("topology.boards"))
+    if len(slots) > most:
+        findings.append(_too_many_cores(profile, len(slots), most))
+    placement = Placement(tuple(slots), available, per_chip, assumed)
+    if findings:
+        raise CapacityError(*findings, utilization=utilization(placement))
+    return placement
+
+
+def utilization(placement: Placement) -> list[dict]:
+    """Return one row per core: population, neurons, and each resource as used and available."""
+    return [
+        {
+            "core": slot.core,
+            "population": slot.population,
+            "start": slot.start,
+            "stop": slot.stop,
+            **{name: {"used": slot.used[name], "available": placement.available[name]} for name in RESOURCES},
+        }
+        for slot in placement.slots
+    ]
+
+
+@dataclass(frozen=True)
+class _Memory:
+    """How a profile's cores store synapses: flat bits per synapse, or blocks of a word with a header."""
+
+    dense_bits: int
+    sparse_bits: int
+    word_bits: int
+    header_bits: int
+    block_synapses: int
+
+    @staticmethod
+    def of(profile: HardwareProfile) -> _Memory:
+        def optional(name: str) -> int:
+            key = f"synapse_encoding.{name}"
+            return int(profile.value(key)) if key in profile.data else 0
+
+        encoding = "synapse_encoding"
+        return _Memory(
+            int(profile.value(f"{encoding}.dense_bits")),
+            int(profile.value(f"{encoding}.sparse_bits")),
+            int(profile.value(f"{encoding}.word_bits")),
+            optional("header_bits_per_block"),
+            optional("block_synapses"),
+        )
+
+    def rows(self, rows: int, synapses_per_row: float, bits: int) -> int:
+        """Return the bits that `rows` fan-outs of so many synapses take."""
+        if not self.block_synapses:
+            return ceil(rows * synapses_per_row * bits)
+        full, rest = divmod(ceil(synapses_per_row), self.block_synapses)
+        return rows * (full * self._block(self.block_synapses, bits) + (self._block(rest, bits) if rest else 0))
+
+    def conv(self, synapses: ConvSynapses, weight_bits: int = 8) -> int:
+        """Return the bits of a shared kernel: one row of output channels per kernel tap and input channel."""
+        out, per_group, ky, kx = synapses.mantissa.shape
+        rows = ky * kx * per_group * synapses.groups
+        per_row = out // synapses.groups
+        if self.block_synapses:
+            return self.rows(rows, per_row, weight_bits)
+        return rows * self.word_bits * ceil(per_row * weight_bits / self.word_bits)
+
+    def _block(self, synapses: int, bits: int) -> int:
+        return self.word_bits * ceil((synapses * bits + self.header_bits) / self.word_bits)
+
+
+class _DoesNotFitError(Exception):
+    def __init__(self, used: dict[str, int]) -> None:
+        super().__init__(used)
+        self.used = used
+
+
+def _cut(
+    program: Program, population: Population, available: dict[str, int], memory: _Memory, first_core: int
+) -> list[Slot]:
+    """Cut one population into as few slices as fit: whole rows of an image, single neurons otherwise."""
+    unit = _unit(population)
+    slots: list[Slot] = []
+    start = 0
+    while start < population.size:
+        most = min(population.size, start + available["neurons"] // unit * unit)
+        low, high = 0, max((most - start + unit - 1) // unit, 1)
+        while low < high:
+            middle = (low + high + 1) // 2
+            stop = min(start + middle * unit, population.size)
+            if _fits(_usage(program, population, start, stop, memory), available):
+                low = middle
+            else:
+                high = middle - 1
+        if low == 0:
+            raise _DoesNotFitError(_usage(program, population, start, min(start + unit, population.size), memory))
+        stop = min(start + low * unit, population.size)
+        used = _usage(program, population, start, stop, memory)
+        slots.append(Slot(first_core + len(slots), population.name, start, stop, used))
+        start = stop
+    return slots
+
+
+def _unit(population: Population) -> int:
+    """Return how many neurons are never parted: one image row with all channels, or one neuron."""
+    return population.shape[0] * population.shape[2] if len(population.shape) == 3 else 1
+
+
+def _fits(used: dict[str, int], available: dict[str, int]) -> bool:
+    return all(used[name] <= available[name] for name in used)
+
+
+def _members(population: Population, start: int, stop: int) -> np.ndarray:
+    """Return the flat indices of slice [start, stop)."""
+    if len(population.shape) != 3:
+        return np.arange(start, stop)
+    order = np.arange(population.size).reshape(population.shape).transpose(1, 2, 0).reshape(-1)
+    return order[start:stop]
+
+
+def _usage(program: Program, population: Population, start: int, stop: int, memory: _Memory) -> dict[str, int]:
+    bits, axons = 0, 0
+    members = _members(population, start, stop)
+    for projection in program.incoming(population.name):
+        sources = int(touched(projection, members).sum())
+        axons += sources
+        match projection.synapses:
+            case ConvSynapses() as conv:
+                bits += memory.conv(conv)
+            case DenseSynapses():
+                bits += memory.rows(sources, len(members), memory.dense_bits)
+            case sparse:
+                count = int(np.diff(sparse.indptr)[members].sum())
+                bits += memory.rows(sources, count / max(sources, 1), memory.sparse_bits)
+    return {"neurons": len(members), "synaptic_memory": ceil(bits / 8), "input_axons": axons}
+
+
+def touched(projection: Projection, members: np.ndarray) -> np.ndarray:
+    """Return which sources reach the target neurons `members`, bool (pre,)."""
+    match projection.synapses:
+        case DenseSynapses(mantissa):
+            return np.ones(mantissa.shape[1], bool)
+        case ConvSynapses() as conv:
+            return _touched_by_conv(conv, members)
+        case sparse:
+            seen = np.zeros(int(sparse.indices.max(initial=-1)) + 1, bool)
+            chosen = np.zeros(len(sparse.indptr) - 1, bool)
+            chosen[members] = True
+            seen[sparse.indices[np.repeat(chosen, np.diff(sparse.indptr))]] = True
+            return seen
+
+
+def _touched_by_conv(conv: ConvSynapses, members: np.ndarray) -> np.ndarray:
+    outputs = np.zeros(prod(conv.output_shape), bool)
+    outputs[members] = True
+    grouped = outputs.reshape(conv.groups, -1, *conv.output_shape[1:]).any(axis=1)
+    (sy, sx), (py, px), (dy, dx) = conv.stride, conv.padding, conv.dilation
+    rows, columns = conv.output_shape[1:]
+    _, height, width = conv.input_shape
+    reach = np.zeros((conv.groups, height + 2 * py, width + 2 * px), bool)
+    for y in range(conv.mantissa.shape[2]):
+        for x in range(conv.mantissa.shape[3]):
+            window = reach[:, y * dy :, x * dx :][:, : sy * (rows - 1) + 1 : sy, : sx * (columns - 1) + 1 : sx]
+            window |= grouped
+    inside = reach[:, py : py + height, px : px + width]
+    return np.repeat(inside, conv.input_shape[0] // conv.groups, axis=0).reshape(-1)
+
+
+def _with_output_axons(program: Program, slots: list[Slot]) -> list[Slot]:
+    """Return the slots with the axons their neurons send: one per neuron and destination core."""
+    fan_out = {population.name: np.zeros(population.size, np.int64) for population in program.populations}
+    by_name = {population.name: population for population in program.populations}
+    for slot in slots:
+        members = _members(by_name[slot.population], slot.start, slot.stop)
+        for projection in program.incoming(slot.population):
+            if projection.source in fan_out:
+                reached = touched(projection, members)
+                fan_out[projection.source][: len(reached)] += reached
+    return [
+        Slot(
+            slot.core,
+            slot.population,
+            slot.start,
+            slot.stop,
+            slot.used
+            | {
+                "output_axons": int(
+                    fan_out[slot.population][_members(by_name[slot.population], slot.start, slot.stop)].sum()
+                )
+            },
+        )
+        for slot in slots
+    ]
+
+
+def _cores_per_chip(profile: HardwareProfile) -> int:
+    key = "topology.cores_per_chip_usable"
+    return int(profile.value(key if key in profile.data else "topology.cores_per_chip"))
+
+
+def _axon_findings(profile: HardwareProfile, slots: list[Slot], available: dict[str, int]) -> list[Finding]:
+    return [
+        Finding(
+            "ND107",
+            f"core {slot.core} ({slot.population})",
+            f"needs {slot.used['output_axons']:,} output axons",
+            f"a core has {available['output_axons']:,} (profile {profile.id}: limits.core.output_axons)",
+            "make the layer it feeds smaller, so that it sits on fewer cores",
+        )
+        for slot in slots
+        if slot.used["output_axons"] > available["output_axons"]
+    ]
+
+
+def _too_big(
+    profile: HardwareProfile, population: Population, used: dict[str, int], available: dict[str, int]
+) -> Finding:
+    over = [name for name in used if used[name] > available[name]]
+    needs = ", ".join(f"{used[name]:,} {UNITS[name]}s of {name}" for name in over)
+    limits = ", ".join(f"{available[name]:,} (profile {profile.id}: limits.core.{name})" for name in over)
+    return Finding(
+        "ND107",
+        f"{population.name} ({population.size:,} neurons)",
+        f"its smallest slice needs {needs}",
+        f"a core has {limits}",
+        "reduce the fan-in: pool, use a convolution, or prune the weights so that fewer sources reach each neuron",
+    )
+
+
+def _too_many_cores(profile: HardwareProfile, needed: int, most: int) -> Finding:
+    return Finding(
+        "ND108",
+        profile.id,
+        f"the network needs {needed:,} cores",
+        f"the largest board of the profile has {most:,} (topology.boards, topology.cores_per_chip_usable)",
+        "make the network smaller, or split it",
+    )

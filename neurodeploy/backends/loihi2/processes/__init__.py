@@ -1,0 +1,22 @@
+"""Lava Processes for what Lava's own cannot express, for use in any Lava program.
+
+Importing this package makes lava-nc importable (`lava_compat.require_lava`). Lava looks for process models by executing
+every file next to a Process, so each file here only defines things, and each holds a Process together with its models.
+"""
+
+from neurodeploy.backends.loihi2.lava_compat import require_lava
+
+require_lava()
+
+from neurodeploy.backends.loihi2.processes.recorder import Recorder  # noqa: E402
+from neurodeploy.backends.loihi2.processes.resetting_lif import ResettingLIF  # noqa: E402
+from neurodeploy.backends.loihi2.processes.spike_input import SpikeInput  # noqa: E402
+from neurodeploy.backends.loihi2.processes.stock import PyConvModelWide, PyLifResetModelRecorded  # noqa: E402
+
+__all__ = [
+    "PyConvModelWide",
+    "PyLifResetModelRecorded",
+    "Recorder",
+    "ResettingLIF",
+    "SpikeInput",
+]

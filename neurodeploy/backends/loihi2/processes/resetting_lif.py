@@ -1,0 +1,236 @@
+"""Leaky integrate-and-fire neurons with the reset rules, per-neuron parameters and pauses that stock LIF lacks."""
+
+from __future__ import annotations
+
+import numpy as np
+from lava.magma.core.decorator import implements, requires, tag
+from lava.magma.core.model.py.model import PyLoihiProcessModel
+from lava.magma.core.model.py.ports import PyInPort, PyOutPort
+from lava.magma.core.model.py.type import LavaPyType
+from lava.magma.core.process.ports.ports import InPort, OutPort
+from lava.magma.core.process.process import AbstractProcess
+from lava.magma.core.process.variable import Var
+from lava.magma.core.resources import CPU
+from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
+
+from neurodeploy.backends.loihi2.recording import Recording
+from neurodeploy.ir.nodes import Reset
+
+
+class ResettingLIF(AbstractProcess):
+    """LIF neurons as stock `LIF`, with a choice of reset and in samples that start from zero.
+
+        u = u (1 - du) + a_in [+ bias]
+        v = v (1 - dv) + u [+ bias]          then the rule of `reset`, in which R = [v(t-1) > vth]
+        s_out = [v > vth]
+
+        "none"                 v as it is
+        "zero"                 v = 0 where s_out (what stock LIF does)
+        "zero_next_step"       v = 0 where R, instead of the update
+        "subtract_next_step"   v - R vth: one step late, and not decayed
+        "subtract"             w = v - R vth; s_out = [w > vth]; v = w - (s_out - R) vth
+
+    Fixed point: parameters mean what they mean for stock LIF (decays are (du + 1) / 4096 and dv / 4096, activations and
+    vth are shifted left by 6, bias is bias_mant << bias_exp), rounding, wrapping of u and saturation of v are the same.
+
+    Args:
+        shape: of the population.
+        du, dv, vth, bias_mant: one value, or one per neuron with `shape`.
+        bias_exp: exponent of the bias in fixed point.
+        bias_in_current: whether the bias enters u instead of v.
+        reset: one of the five rules.
+        period: time steps from one sample to the next; None for one endless sample.
+        first_step: the time step (counted from 1) in which the first sample starts.
+        active_steps: steps of a sample; None for `period`.
+
+    At a sample's first step u and v are zeroed before the update. Before `first_step`, and from `active_steps` on until
+    the next sample, the neurons are quiet: nothing is updated, u and v are zero, no spike is sent.
+    """
+
+    def __init__(
+        self,
+        *,
+        shape: tuple[int, ...],
+        du: float | np.ndarray = 0,
+        dv: float | np.ndarray = 0,
+        vth: float | np.ndarray = 10,
+        bias_mant: float | np.ndarray = 0,
+        bias_exp: int = 0,
+        bias_in_current: bool = False,
+        reset: str = "subtract_next_step",
+        period: int | None = None,
+        first_step: int = 1,
+        active_steps: int | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(
+            shape=shape,
+            bias_in_current=bias_in_current,
+            reset=Reset(reset),
+            period=period,
+            first_step=first_step,
+            active_steps=period if active_steps is None else active_steps,
+            name=name,
+        )
+        self.a_in = InPort(shape=shape)
+        self.s_out = OutPort(shape=shape)
+        self.u = Var(shape=shape, init=0)
+        self.v = Var(shape=shape, init=0)
+        self.du = Var(shape=shape, init=np.broadcast_to(du, shape))
+        self.dv = Var(shape=shape, init=np.broadcast_to(dv, shape))
+        self.vth = Var(shape=shape, init=np.broadcast_to(vth, shape))
+        self.bias_mant = Var(shape=shape, init=np.broadcast_to(bias_mant, shape))
+        self.bias_exp = Var(shape=(1,), init=bias_exp)
+
+
+class AbstractPyResettingLIFModel(PyLoihiProcessModel):
+    """The sample schedule and the reset rules, which do not depend on the number format."""
+
+    a_in: PyInPort
+    s_out: PyOutPort
+    u: np.ndarray
+    v: np.ndarray
+
+    def __init__(self, proc_params: dict) -> None:
+        super().__init__(proc_params)
+        self.reset: Reset = proc_params["reset"]
+        self.bias_in_current: bool = proc_params["bias_in_current"]
+        self.period: int | None = proc_params["period"]
+        self.first_step: int = proc_params["first_step"]
+        self.active_steps: int | None = proc_params["active_steps"]
+        self.recording: Recording | None = proc_params.get("recording")
+
+    def threshold(self) -> np.ndarray:
+        """Return the threshold in the unit of v."""
+        raise NotImplementedError
+
+    def saturate(self, v: np.ndarray) -> np.ndarray:
+        """Return `v` within the range of the membrane."""
+        raise NotImplementedError
+
+    def integrate(self, activation: np.ndarray) -> np.ndarray:
+        """Update u and return the updated v before reset and saturation."""
+        raise NotImplementedError
+
+    def run_spk(self) -> None:
+        activation = self.a_in.recv()
+        local_step = self.local_step()
+        if local_step is None or local_step == 0:
+            self.u[:] = 0
+            self.v[:] = 0
+        spikes = np.zeros(self.v.shape, bool) if local_step is None else self.step(activation)
+        self.s_out.send(spikes)
+        if self.recording is not None:
+            self.recording.write(self.time_step, spikes, self.u, self.v)
+
+    def local_step(self) -> int | None:
+        """Return the step within the current sample, or None between samples and before the first."""
+        since_start = self.time_step - self.first_step
+        if since_start < 0:
+            return None
+        if self.period is None:
+            return since_start
+        step = since_start % self.period
+        return step if step < self.active_steps else None
+
+    def step(self, activation: np.ndarray) -> np.ndarray:
+        """Update u and v, and return the spikes."""
+        theta = self.threshold()
+        fired_before = self.v > theta
+        updated = self.integrate(activation)
+        if self.reset is Reset.ZERO_NEXT_STEP:
+            updated = np.where(fired_before, 0, updated)
+        elif self.reset in (Reset.SUBTRACT_NEXT_STEP, Reset.SUBTRACT):
+            updated = updated - fired_before * theta
+        self.v[:] = self.saturate(updated)
+        spikes = self.v > theta
+        if self.reset is Reset.ZERO:
+            self.v[spikes] = 0
+        elif self.reset is Reset.SUBTRACT:
+            change = spikes.astype(np.int64) - fired_before.astype(np.int64)
+            self.v[:] = self.saturate(self.v - change * theta)
+        return spikes
+
+
+@implements(proc=ResettingLIF, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("floating_pt")
+class PyResettingLIFModelFloat(AbstractPyResettingLIFModel):
+    """Double precision; the membrane is unbounded."""
+
+    a_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, float)
+    s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, float)
+    u: np.ndarray = LavaPyType(np.ndarray, float)
+    v: np.ndarray = LavaPyType(np.ndarray, float)
+    du: np.ndarray = LavaPyType(np.ndarray, float)
+    dv: np.ndarray = LavaPyType(np.ndarray, float)
+    vth: np.ndarray = LavaPyType(np.ndarray, float)
+    bias_mant: np.ndarray = LavaPyType(np.ndarray, float)
+    bias_exp: np.ndarray = LavaPyType(np.ndarray, float)
+
+    def threshold(self) -> np.ndarray:
+        return self.vth
+
+    def saturate(self, v: np.ndarray) -> np.ndarray:
+        return v
+
+    def integrate(self, activation: np.ndarray) -> np.ndarray:
+        self.u[:] = self.u * (1 - self.du) + activation
+        if self.bias_in_current:
+            self.u += self.bias_mant
+            return self.v * (1 - self.dv) + self.u
+        return self.v * (1 - self.dv) + self.u + self.bias_mant
+
+
+@implements(proc=ResettingLIF, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt", "bit_accurate_loihi")
+class PyResettingLIFModelFixed(AbstractPyResettingLIFModel):
+    """The integers of stock LIF: 24-bit states, 12-bit decays, vth and activations aligned by 6 bits.
+
+    All sums are formed in int64, so nothing is lost before the wrap of u and the saturation of v.
+    """
+
+    a_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32, precision=24)
+    s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=24)
+    u: np.ndarray = LavaPyType(np.ndarray, np.int32, precision=24)
+    v: np.ndarray = LavaPyType(np.ndarray, np.int32, precision=24)
+    du: np.ndarray = LavaPyType(np.ndarray, np.int64, precision=12)
+    dv: np.ndarray = LavaPyType(np.ndarray, np.int64, precision=12)
+    vth: np.ndarray = LavaPyType(np.ndarray, np.int64, precision=17)
+    bias_mant: np.ndarray = LavaPyType(np.ndarray, np.int64, precision=13)
+    bias_exp: np.ndarray = LavaPyType(np.ndarray, np.int64, precision=3)
+
+    STATE_HALF = 1 << 23
+    DECAY_BITS = 12
+    ALIGN_BITS = 6
+    DU_OFFSET = 1
+
+    def threshold(self) -> np.ndarray:
+        return self.vth << self.ALIGN_BITS
+
+    def saturate(self, v: np.ndarray) -> np.ndarray:
+        return np.clip(v, 1 - self.STATE_HALF, self.STATE_HALF - 1)
+
+    def integrate(self, activation: np.ndarray) -> np.ndarray:
+        bias = self.bias()
+        u = self.decayed(self.u, self.du + self.DU_OFFSET) + (activation.astype(np.int64) << self.ALIGN_BITS)
+        if self.bias_in_current:
+            u = u + bias
+        self.u[:] = self.wrapped(u)
+        v = self.decayed(self.v, self.dv) + self.u
+        return v if self.bias_in_current else v + bias
+
+    def bias(self) -> np.ndarray:
+        exponent = self.bias_exp.item()
+        return self.bias_mant << exponent if exponent >= 0 else self.bias_mant >> -exponent
+
+    def decayed(self, state: np.ndarray, decay: np.ndarray) -> np.ndarray:
+        """Return state (4096 - decay) / 4096, rounded towards zero."""
+        magnitude = np.abs(state.astype(np.int64)) * ((1 << self.DECAY_BITS) - decay) >> self.DECAY_BITS
+        return np.sign(state) * magnitude
+
+    def wrapped(self, u: np.ndarray) -> np.ndarray:
+        """Return `u` moved once by 2^24 into (-2^23, 2^23], as stock LIF does; farther values stay outside."""
+        down = np.where(u > self.STATE_HALF, u - 2 * self.STATE_HALF, u)
+        return np.where(down <= -self.STATE_HALF, u + 2 * self.STATE_HALF, down)

@@ -1,0 +1,48 @@
+"""Models for stock Lava Processes whose arithmetic is Lava's own, unchanged.
+
+Lava selects a model by the Process's class, so these are named in a run configuration's `exception_proc_model_map`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from lava.magma.core.model.py.type import LavaPyType
+from lava.proc.conv.models import PyConvModelFixed
+from lava.proc.lif.models import PyLifResetModelBitAcc
+
+from neurodeploy.backends.loihi2.recording import Recording
+
+
+class PyLifResetModelRecorded(PyLifResetModelBitAcc):
+    """Lava's fixed-point LIFReset; after each of its steps, u, v and the spikes it sent are copied into a `Recording`.
+
+    `proc_params["recording"]` is the recording, absent where nothing is to be kept.
+    """
+
+    def __init__(self, proc_params: dict) -> None:
+        super().__init__(proc_params)
+        self.recording: Recording | None = proc_params.get("recording")
+        self.sent: np.ndarray = np.zeros(0, bool)
+
+    def spiking_activation(self) -> np.ndarray:
+        self.sent = super().spiking_activation()
+        return self.sent
+
+    def run_spk(self) -> None:
+        super().run_spk()
+        if self.recording is not None:
+            self.recording.write(self.time_step, self.sent, self.u, self.v)
+
+
+class PyConvModelWide(PyConvModelFixed):
+    """Lava's fixed-point Conv with its geometry in 64 bits instead of 8.
+
+    With NumPy 2, `128 // np.int8(1)` is an OverflowError, so that the stock model fails on inputs or channels from 128
+    on. Only the declared types differ here; `run_spk` is Lava's.
+    """
+
+    kernel_size: np.ndarray = LavaPyType(np.ndarray, np.int64, precision=8)
+    stride: np.ndarray = LavaPyType(np.ndarray, np.int64, precision=8)
+    padding: np.ndarray = LavaPyType(np.ndarray, np.int64, precision=8)
+    dilation: np.ndarray = LavaPyType(np.ndarray, np.int64, precision=8)
+    groups: np.ndarray = LavaPyType(np.ndarray, np.int64, precision=8)

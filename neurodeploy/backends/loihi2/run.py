@@ -1,0 +1,257 @@
+"""Runs a program on Lava: on its real runtime in a supervised child process, or on its process models alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+import neurodeploy
+from neurodeploy.backends.loihi2 import worker
+from neurodeploy.backends.loihi2.lava_compat import LAVA_VERSION, require_lava
+from neurodeploy.errors import BackendFailedError, Finding, UsageError
+from neurodeploy.ir.program import Program
+from neurodeploy.results import RunResult, decide
+
+EXECUTORS = {
+    "lava": f"lava {LAVA_VERSION} runtime",
+    "lava-models": f"lava {LAVA_VERSION} process models, no runtime",
+}
+"""What a result says about who computed it."""
+
+POLL_S = 0.05
+START_S = 120.0
+STALL_S = 120.0
+STEP_S = 2.0
+"""Without a time limit of the caller's: seconds to start, seconds without a single step, and seconds a step may take on
+average. Lava takes 1 to 5 ms a step on small networks and about a second on its slowest convolutions."""
+GRACE_S = 2.0
+"""Seconds between asking the worker's processes to end and killing them."""
+LAST_LINES = 30
+
+Progress = Callable[[int, int], None]
+
+
+def run(
+    program: Program,
+    inputs: np.ndarray,
+    *,
+    on: str = "lava",
+    record_states: bool = False,
+    progress: Progress | None = None,
+    timeout_s: float | None = None,
+) -> RunResult:
+    """Run every sample of `inputs` through `program`, all in one start of Lava.
+
+    Args:
+        program: as compiled for Loihi.
+        inputs: int32 (step, sample, *input shape), spikes or integer payloads.
+        on: "lava" for the real runtime, "lava-models" for the same models stepped without it.
+        record_states: whether to return currents and voltages.
+        progress: called now and then with the time steps done and the time steps in total.
+        timeout_s: wall time after which a run on "lava" is given up; by default scaled with the number of steps.
+
+    Raises:
+        BackendUnavailableError: ND300, ND301, ND302: Lava cannot be used here.
+        BackendFailedError: ND303 when the run failed, ND304 when it took too long; both with its last lines.
+        UnsupportedError: ND305, ND306 when Lava's Processes would not compute the program.
+        UsageError: ND307 for inputs of a wrong shape or an unknown `on`.
+    """
+    if on not in EXECUTORS:
+        raise UsageError(_usage(f"on={on!r}", "there is no such executor here", f"one of {', '.join(EXECUTORS)}"))
+    if inputs.shape[2:] != program.input.shape or 0 in inputs.shape:
+        expected = ", ".join(str(n) for n in ("step", "sample", *program.input.shape))
+        raise UsageError(_usage(f"inputs of shape {inputs.shape}", f"the program reads ({expected})", "reshape them"))
+    require_lava()
+    samples = np.ascontiguousarray(inputs.swapaxes(0, 1), dtype=np.int32)
+    if on == "lava-models":
+        return run_on_models(program, samples, record_states, progress)
+    return run_on_runtime(program, samples, record_states, progress, timeout_s)
+
+
+def run_on_models(
+    program: Program, samples: np.ndarray, record_states: bool = False, progress: Progress | None = None
+) -> RunResult:
+    """Step Lava's process models in this process; samples int32 (sample, step, *input shape)."""
+    from neurodeploy.backends.loihi2.lava_models import build_models, registries_restored, step_models
+    from neurodeploy.backends.loihi2.network import Schedule, attach_recordings, by_sample, connect, run_configuration
+    from neurodeploy.backends.loihi2.processes import SpikeInput
+
+    schedule = Schedule.of(program, steps=samples.shape[1], samples=samples.shape[0])
+    total = schedule.total_steps(program)
+    with registries_restored():
+        source = SpikeInput(samples=samples, period=schedule.period, name=program.input.name)
+        network = connect(program, source.s_out, schedule)
+        recordings = attach_recordings(network, record_states, np.zeros(len(program.populations), np.int64))
+        models = build_models(source, run_configuration())
+        begin = time.perf_counter()
+        step_models(models, total, progress)
+        seconds = time.perf_counter() - begin
+    spikes = {name: by_sample(recording.spikes, schedule) for name, recording in recordings.items()}
+    states: dict[str, dict[str, np.ndarray]] = {"currents": {}, "voltages": {}}
+    if record_states:
+        for name, recording in recordings.items():
+            states["currents"][name] = by_sample(recording.currents, schedule)
+            states["voltages"][name] = by_sample(recording.voltages, schedule)
+    return RunResult(
+        EXECUTORS["lava-models"],
+        spikes,
+        decide(spikes[program.output]),
+        seconds=seconds,
+        steps_on_chip=total,
+        **states,
+    )
+
+
+def run_on_runtime(
+    program: Program,
+    samples: np.ndarray,
+    record_states: bool = False,
+    progress: Progress | None = None,
+    timeout_s: float | None = None,
+) -> RunResult:
+    """Run on Lava's runtime in a child process of its own; samples int32 (sample, step, *input shape)."""
+    from neurodeploy.backends.loihi2.network import Schedule, connectable
+
+    connectable(program)
+    schedule = Schedule.of(program, steps=samples.shape[1], samples=samples.shape[0])
+    total = schedule.total_steps(program)
+    with tempfile.TemporaryDirectory(prefix="neurodeploy-lava-") as name:
+        directory = Path(name)
+        worker.write_job(directory, program, samples, record_states)
+        with supervised_worker(directory) as process:
+            await_result(process, directory, total, progress, timeout_s)
+        return read_result(directory, program, record_states)
+
+
+@contextmanager
+def supervised_worker(directory: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Start the worker in a session of its own; on any way out, end every process of that session."""
+    root = Path(neurodeploy.__file__).resolve().parents[1]
+    paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
+    one_thread = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    with (directory / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", worker.__name__, str(directory), str(os.getpid())],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=directory,
+            env={**os.environ, **one_thread, "PYTHONPATH": os.pathsep.join(paths)},
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        end_session(process)
+
+
+def end_session(process: subprocess.Popen[bytes]) -> None:
+    """End the worker and everything it started: SIGTERM, two seconds, SIGKILL.
+
+    SIGTERM first, because Python's resource tracker ignores it and removes the shared memory of the others.
+    """
+    for signal_number in (signal.SIGTERM, signal.SIGKILL):
+        deadline = time.monotonic() + GRACE_S
+        while time.monotonic() < deadline:
+            try:
+                os.killpg(process.pid, signal_number)
+            except ProcessLookupError:
+                process.wait()
+                return
+            process.poll()
+            time.sleep(POLL_S)
+    process.wait()
+
+
+def await_result(
+    process: subprocess.Popen[bytes],
+    directory: Path,
+    total: int,
+    progress: Progress | None,
+    timeout_s: float | None,
+) -> None:
+    """Return when the worker has written its result.
+
+    Raises:
+        BackendFailedError: ND303 when it ended without one, ND304 when it is too slow or stands still.
+    """
+    clocks = np.memmap(directory / worker.CLOCK, dtype=np.int64, mode="r")
+    begin = last_change = time.monotonic()
+    limit = START_S + total * STEP_S if timeout_s is None else timeout_s
+    done = 0
+    while not (directory / worker.RESULT).exists():
+        ended = process.poll() is not None
+        now = time.monotonic()
+        if int(clocks.min()) != done:
+            done, last_change = int(clocks.min()), now
+            if progress is not None:
+                progress(done, total)
+        if ended and not (directory / worker.RESULT).exists():
+            raise BackendFailedError(_failed(directory, f"Lava's runtime ended with exit code {process.returncode}"))
+        if now - begin > limit:
+            raise BackendFailedError(_too_long(directory, f"step {done} of {total} after {limit:g} s"))
+        if now - last_change > max(STALL_S, START_S if done == 0 else 0.0):
+            raise BackendFailedError(_too_long(directory, f"no step for {now - last_change:.0f} s at {done} of {total}"))
+        time.sleep(POLL_S)
+    if progress is not None and done != total:
+        progress(total, total)
+
+
+def read_result(directory: Path, program: Program, record_states: bool) -> RunResult:
+    """Return what the worker wrote."""
+
+    def arrays(kind: str) -> dict[str, np.ndarray]:
+        return {
+            population.name: np.load(directory / f"{kind}-{index}.npy", allow_pickle=False)
+            for index, population in enumerate(program.populations)
+        }
+
+    spikes = arrays("spikes")
+    return RunResult(
+        EXECUTORS["lava"],
+        spikes,
+        decide(spikes[program.output]),
+        currents=arrays("currents") if record_states else {},
+        voltages=arrays("voltages") if record_states else {},
+        **json.loads((directory / worker.RESULT).read_text()),
+    )
+
+
+def last_lines(directory: Path) -> str:
+    """Return the end of what the worker and Lava's processes printed."""
+    text = (directory / "log").read_text(errors="replace").strip()
+    return "\n".join(text.splitlines()[-LAST_LINES:]) or "(nothing was printed)"
+
+
+def _usage(what: str, why: str, fix: str) -> Finding:
+    return Finding("ND307", "run", what, why, fix)
+
+
+def _failed(directory: Path, what: str) -> Finding:
+    return Finding(
+        "ND303",
+        EXECUTORS["lava"],
+        f"{what}; its last lines:\n{last_lines(directory)}",
+        "the real runtime runs in a child process, and that process did not finish",
+        'see the lines above; on="lava-models" runs the same models in this process, where a debugger reaches them',
+    )
+
+
+def _too_long(directory: Path, what: str) -> Finding:
+    return Finding(
+        "ND304",
+        EXECUTORS["lava"],
+        f"given up: {what}; its last lines:\n{last_lines(directory)}",
+        "Lava's runtime waits for ever when one of its processes does",
+        "give more time with timeout_s, run fewer samples, or use the engine",
+    )

@@ -1,0 +1,134 @@
+"""The child process in which Lava's runtime runs: `python -m neurodeploy.backends.loihi2.worker JOB PARENT_PID`.
+
+Lava's runtime hangs for ever when a model with a consumer fails, and swallows the traceback. So a thread here watches
+Lava's processes and ends this one, with the traceback, as soon as one of them fails; it also ends the whole process
+group when the parent is gone. The parent does the rest (`run`).
+
+The JOB directory holds program.json, arrays.npz and samples.npy on entry, the clock file that both sides map, and on
+success one spikes-I.npy (and currents-I.npy, voltages-I.npy) per population and result.json.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+
+import numpy as np
+
+from neurodeploy.ir.codec import from_plain, to_plain
+from neurodeploy.ir.program import Program
+
+CLOCK = "clock"
+RESULT = "result.json"
+WATCH_S = 0.1
+
+
+def write_job(directory: Path, program: Program, samples: np.ndarray, record_states: bool) -> None:
+    """Write what the worker reads.
+
+    Args:
+        directory: empty.
+        program: to run.
+        samples: int32 (sample, step, *input shape).
+        record_states: whether to keep u and v.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    plain = {"program": to_plain(program, arrays, "program"), "record_states": record_states}
+    (directory / "program.json").write_text(json.dumps(plain))
+    np.savez(directory / "arrays.npz", **arrays)
+    np.save(directory / "samples.npy", samples, allow_pickle=False)
+    np.zeros(len(program.populations), np.int64).tofile(directory / CLOCK)
+
+
+def read_job(directory: Path) -> tuple[Program, np.ndarray, bool]:
+    """Return program, samples and record_states as `write_job` was given them."""
+    plain = json.loads((directory / "program.json").read_text())
+    with np.load(directory / "arrays.npz", allow_pickle=False) as stored:
+        program = from_plain(plain["program"], dict(stored))
+    return program, np.load(directory / "samples.npy", allow_pickle=False), plain["record_states"]
+
+
+def execute(directory: Path) -> None:
+    """Run the job on Lava's runtime and write its results."""
+    from lava.magma.core.run_conditions import RunSteps
+
+    from neurodeploy.backends.loihi2.network import Schedule, attach_recordings, by_sample, connect, run_configuration
+    from neurodeploy.backends.loihi2.processes import SpikeInput
+
+    program, samples, record_states = read_job(directory)
+    schedule = Schedule.of(program, steps=samples.shape[1], samples=samples.shape[0])
+    source = SpikeInput(samples=samples, period=schedule.period, name=program.input.name)
+    network = connect(program, source.s_out, schedule)
+    clocks = np.memmap(directory / CLOCK, dtype=np.int64, mode="r+", shape=(len(program.populations),))
+    recordings = attach_recordings(network, record_states, clocks)
+
+    source.create_runtime(run_configuration())
+    threading.Thread(target=watch_actors, args=(source.runtime,), daemon=True).start()
+    steps = schedule.total_steps(program)
+    begin = time.perf_counter()
+    source.run(RunSteps(num_steps=steps))
+    seconds = time.perf_counter() - begin
+
+    for index, recording in enumerate(recordings.values()):
+        np.save(directory / f"spikes-{index}.npy", by_sample(recording.spikes, schedule))
+        if record_states:
+            np.save(directory / f"currents-{index}.npy", by_sample(recording.currents, schedule))
+            np.save(directory / f"voltages-{index}.npy", by_sample(recording.voltages, schedule))
+    unfinished = directory / f"{RESULT}.part"
+    unfinished.write_text(json.dumps({"seconds": seconds, "steps_on_chip": steps}))
+    unfinished.replace(directory / RESULT)
+    source.stop()
+
+
+def watch_actors(runtime: object) -> None:
+    """End this process with a traceback as soon as one of Lava's processes raises or dies.
+
+    Lava keeps the exception in a pipe that nobody reads while `run` waits for the other processes.
+    """
+    while True:
+        for actor in list(runtime._messaging_infrastructure.actors):
+            try:
+                failure = actor.exception
+                died = failure is None and actor.exitcode not in (None, 0)
+            except (OSError, EOFError, ValueError):
+                continue  # closed by Lava, which ends an actor it has joined
+            if failure is not None:
+                fail(f"a process of Lava's raised:\n{failure[1]}")
+            if died:
+                fail(f"a process of Lava's ended with exit code {actor.exitcode}")
+        time.sleep(WATCH_S)
+
+
+def watch_parent(parent: int) -> None:
+    """End the whole process group when the process that asked for the run is gone."""
+    while os.getppid() == parent:
+        time.sleep(WATCH_S)
+    os.killpg(os.getpgrp(), signal.SIGTERM)
+
+
+def fail(message: str) -> None:
+    """Write `message` where the parent looks for last lines, and end without Lava's exit handlers, which hang."""
+    sys.stderr.write(message.rstrip() + "\n")
+    sys.stderr.flush()
+    os._exit(1)
+
+
+def main(directory: str, parent: str) -> None:
+    """Run the job; always ends the process."""
+    threading.Thread(target=watch_parent, args=(int(parent),), daemon=True).start()
+    try:
+        execute(Path(directory))
+    except BaseException:  # whatever it was, the parent reports it
+        time.sleep(2 * WATCH_S)  # Lava raises "1 Exception(s) occurred"; let watch_actors say which
+        fail(traceback.format_exc())
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

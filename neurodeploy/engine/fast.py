@@ -1,0 +1,229 @@
+"""The fast path: layer after layer, all steps and samples of a layer at once, in the kernels.
+
+Spikes of one layer are complete before the next begins, which is allowed because latency is taken out of every
+population's clock. Equal bit for bit to `reference.run_reference`; programs outside the kernels' 32-bit range, or with loops
+through several populations, are run by the reference itself, and the result says so.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from neurodeploy.engine import kernels
+from neurodeploy.engine.reference import run_reference
+from neurodeploy.ir.nodes import InputKind, Reset
+from neurodeploy.ir.program import (
+    DECAY_ONE,
+    STATE_SHIFT,
+    ConvSynapses,
+    DenseSynapses,
+    Population,
+    Program,
+    Projection,
+    SparseSynapses,
+)
+from neurodeploy.results import RunResult, decide
+
+CHUNK_BYTES = 1 << 28
+"""Activations held at once; larger batches are run in chunks of samples."""
+LARGEST_ACTIVATION = 1 << 24
+"""Beyond this an activation shifted by six could leave 32 bits."""
+
+
+def run_fast(
+    program: Program,
+    inputs: np.ndarray,
+    record_states: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> RunResult:
+    """Run all samples from rest and return every population's spikes, and states if asked for.
+
+    Args:
+        inputs: integer payloads (step, sample, *input shape).
+    """
+    if not fits_kernels(program):
+        return run_reference(program, inputs, record_states)
+    started = time.perf_counter()
+    steps, samples = inputs.shape[:2]
+    layers = [_Layer.of(program, population) for population in program.populations]
+    port_type = np.uint8 if program.input.kind is InputKind.SPIKES else np.int32
+    flat = np.ascontiguousarray(inputs.reshape(steps, samples, -1), port_type)
+    widest = max([population.size for population in program.populations])
+    chunk = max(1, CHUNK_BYTES // (4 * steps * widest))
+    parts = []
+    for first in range(0, samples, chunk):
+        part = flat if chunk >= samples else np.ascontiguousarray(flat[:, first : first + chunk])
+        parts.append(_run_chunk(program, layers, part, record_states))
+        if progress:
+            progress(min(first + chunk, samples), samples)
+
+    def whole(kind: int) -> dict[str, np.ndarray]:
+        records = [part[kind] for part in parts]
+        return {
+            p.name: (
+                np.concatenate([r[p.name] for r in records], axis=1) if len(records) > 1 else records[0][p.name]
+            ).reshape(steps, samples, *p.shape)
+            for p in program.populations
+            if p.name in records[0]
+        }
+
+    spikes = whole(0)
+    seconds = time.perf_counter() - started
+    return RunResult("engine (numba)", spikes, decide(spikes[program.output]), whole(1), whole(2), seconds)
+
+
+def fits_kernels(program: Program) -> bool:
+    """Say whether the kernels can run `program`: 32-bit activations, and recurrence within single populations only."""
+    recurrent = [projection for projection in program.projections if projection.recurrent]
+    if any(projection.source != projection.target for projection in recurrent):
+        return False
+    if len({projection.target for projection in recurrent}) != len(recurrent):
+        return False
+    return all(_largest_activation(program, population) < LARGEST_ACTIVATION for population in program.populations)
+
+
+def _largest_activation(program: Program, population: Population) -> int:
+    """Return a bound of |activation|, including the sums before a negative exponent shifts them down."""
+    total = 0
+    for projection in program.incoming(population.name):
+        graded = projection.source == program.input.name
+        payload = max(abs(program.input.low), program.input.high) if graded else 1
+        match projection.synapses:
+            case SparseSynapses(mantissa, _, indptr):
+                fan_in = int(np.diff(indptr).max(initial=0))
+            case ConvSynapses(mantissa):
+                fan_in = prod(mantissa.shape[1:])
+            case DenseSynapses(mantissa):
+                fan_in = mantissa.shape[1]
+        largest = 2 * int(np.abs(mantissa.astype(np.int32)).max(initial=0)) * fan_in * payload
+        total += largest << max(projection.exponent, 0)
+    return total
+
+
+@dataclass(frozen=True, eq=False)
+class _Layer:
+    """One population with its parameters spread per neuron, and its synapses turned to face their sources."""
+
+    population: Population
+    feeds: tuple[tuple[Projection, tuple[np.ndarray, ...]], ...]
+    parameters: tuple[np.ndarray, ...]
+    recurrent: np.ndarray
+    recurrent_exponent: int
+
+    @staticmethod
+    def of(program: Program, population: Population) -> _Layer:
+        incoming = program.incoming(population.name)
+        feeds = tuple((p, _by_source(program, p)) for p in incoming if not p.recurrent)
+        loops = [p for p in incoming if p.recurrent]
+        recurrent = _dense_rows(loops[0], population.size) if loops else np.zeros((0, 0), np.int16)
+        return _Layer(population, feeds, _parameters(population), recurrent, loops[0].exponent if loops else 0)
+
+
+def _parameters(population: Population) -> tuple[np.ndarray, ...]:
+    neuron = population.neuron
+
+    def per_neuron(values: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(np.broadcast_to(values.reshape(-1) if values.ndim else values, population.size))
+
+    bias = per_neuron(neuron.bias_mantissa).astype(np.int32) << neuron.bias_exponent
+    nothing = np.zeros(population.size, np.int32)
+    masks = {
+        Reset.ZERO: (-1, 0, 0, 0),
+        Reset.ZERO_NEXT_STEP: (0, -1, 0, 0),
+        Reset.SUBTRACT_NEXT_STEP: (0, 0, -1, 0),
+        Reset.SUBTRACT: (0, 0, -1, -1),
+        Reset.NONE: (0, 0, 0, 0),
+    }
+    return (
+        (DECAY_ONE - per_neuron(neuron.du)).astype(np.int32),
+        (DECAY_ONE - per_neuron(neuron.dv)).astype(np.int32),
+        per_neuron(neuron.vth).astype(np.int32) << STATE_SHIFT,
+        bias if neuron.bias_in_current else nothing,
+        nothing if neuron.bias_in_current else bias,
+        np.array(masks[neuron.reset], np.int32),
+    )
+
+
+def _by_source(program: Program, projection: Projection) -> tuple[np.ndarray, ...]:
+    """Return the arrays its kernel takes."""
+    match projection.synapses:
+        case DenseSynapses(mantissa):
+            return (np.ascontiguousarray(mantissa.T, np.int16),)
+        case ConvSynapses() as conv:
+            geometry = (*conv.input_shape, *conv.output_shape, *conv.stride, *conv.padding, *conv.dilation, conv.groups)
+            return _channels_first(conv), np.array(geometry, np.int64)
+        case SparseSynapses(mantissa, indices, indptr):
+            pre = prod(_source_shape(program, projection))
+            columns = csr_array((mantissa.astype(np.int16), indices, indptr), shape=(len(indptr) - 1, pre)).tocsc()
+            return columns.data, columns.indices.astype(np.int32), columns.indptr.astype(np.int64)
+    raise TypeError(type(projection.synapses).__name__)
+
+
+def _channels_first(conv: ConvSynapses) -> np.ndarray:
+    """Return the kernel as int16 (input channel, ky, kx, output channel of its group)."""
+    outs, per_group, ky, kx = conv.mantissa.shape
+    grouped = conv.mantissa.reshape(conv.groups, outs // conv.groups, per_group, ky, kx)
+    return np.ascontiguousarray(grouped.transpose(0, 2, 3, 4, 1).reshape(-1, ky, kx, outs // conv.groups), np.int16)
+
+
+def _dense_rows(projection: Projection, size: int) -> np.ndarray:
+    """Return a recurrent projection as int16 (source, target), whatever it was stored as."""
+    match projection.synapses:
+        case DenseSynapses(mantissa):
+            return np.ascontiguousarray(mantissa.T, np.int16)
+        case SparseSynapses(mantissa, indices, indptr):
+            matrix = csr_array((mantissa.astype(np.int16), indices, indptr), shape=(size, size))
+            return np.ascontiguousarray(matrix.toarray().T)
+    raise TypeError("a recurrent convolution")
+
+
+def _source_shape(program: Program, projection: Projection) -> tuple[int, ...]:
+    is_input = projection.source == program.input.name
+    return program.input.shape if is_input else program.population(projection.source).shape
+
+
+def _run_chunk(
+    program: Program, layers: list[_Layer], payload: np.ndarray, record_states: bool
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, np.ndarray]]:
+    steps, samples = payload.shape[:2]
+    activity = {program.input.name: payload}
+    currents: dict[str, np.ndarray] = {}
+    voltages: dict[str, np.ndarray] = {}
+    for layer in layers:
+        name, size = layer.population.name, layer.population.size
+        activation = np.zeros((steps, samples, size), np.int32)
+        for projection, arrays in layer.feeds:
+            _add(projection, arrays, activity[projection.source], activation)
+        spikes = np.empty((steps, samples, size), np.uint8)
+        shape = (steps, samples, size) if record_states else (0, 0, 0)
+        u, v = np.empty(shape, np.int32), np.empty(shape, np.int32)
+        kernels.advance(activation, *layer.parameters, layer.recurrent, layer.recurrent_exponent, spikes, u, v)
+        activity[name] = spikes
+        if record_states:
+            currents[name], voltages[name] = u, v
+    return {name: activity[name] for name in activity if name != program.input.name}, currents, voltages
+
+
+def _add(projection: Projection, arrays: tuple[np.ndarray, ...], source: np.ndarray, activation: np.ndarray) -> None:
+    match projection.synapses:
+        case DenseSynapses() if source.dtype == np.uint8:
+            kernels.add_dense(source, _words(source), *arrays, projection.exponent, activation)
+        case DenseSynapses():
+            kernels.add_dense_graded(source, *arrays, projection.exponent, activation)
+        case ConvSynapses():
+            kernels.add_conv(source, *arrays, activation)
+        case SparseSynapses():
+            kernels.add_sparse(source, *arrays, projection.exponent, activation)
+
+
+def _words(active: np.ndarray) -> np.ndarray:
+    """Return uint8 activity by eight, as uint64 over the same memory; of length 0 when rows are not whole words."""
+    if active.shape[2] % 8:
+        return np.zeros((*active.shape[:2], 0), np.uint64)
+    return active.view(np.uint64)

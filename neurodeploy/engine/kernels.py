@@ -1,0 +1,259 @@
+"""The fast path's inner loops, in Numba: event-driven synapses, vectorized neurons, bit for bit equal to `reference`.
+
+Every kernel runs samples in parallel. Activity is (step, sample, neuron); activations are int32 of the same layout. All
+arithmetic is int32; `fast` checks beforehand that no sum of a program can leave it, and takes the reference otherwise.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, prange
+
+from neurodeploy.ir.program import STATE_MAX
+
+MOST_EVENTS = 258
+"""Weights of magnitude 127 that fit an int16 sum: 258 x 127 = 32,766. Longer sums are flushed to int32 in between."""
+WRAP = 1 << 23
+
+
+@njit(cache=True, inline="always")
+def _shift(total: int, exponent: int) -> int:
+    """Return 2 total shifted by the weight exponent, flooring to the right as Lava's right_shift does."""
+    return (2 * total) << exponent if exponent >= 0 else (2 * total) >> -exponent
+
+
+@njit(cache=True)
+def _events(row: np.ndarray, words: np.ndarray, found: np.ndarray) -> int:
+    """Write the indices of nonzero bytes of `row` into `found` and return how many; `words` is the same memory by 8."""
+    count = 0
+    for word in range(words.size):
+        if words[word]:
+            for index in range(8 * word, 8 * word + 8):
+                found[count] = index
+                count += row[index] != 0
+    for index in range(8 * words.size, row.size):
+        found[count] = index
+        count += row[index] != 0
+    return count
+
+
+@njit(cache=True, parallel=True)
+def add_dense(active: np.ndarray, words: np.ndarray, weight: np.ndarray, exponent: int, activation: np.ndarray) -> None:
+    """Add dense synapses' sums of binary activity to `activation`.
+
+    Args:
+        active: uint8 (step, sample, pre); words: the same memory as uint64 (step, sample, pre // 8), or of length 0.
+        weight: int16 (pre, post), one row per source, so that an event adds one contiguous row.
+    """
+    steps, samples, pre = active.shape
+    post = weight.shape[1]
+    for sample in prange(samples):
+        found = np.empty(pre + 8, np.int32)
+        short = np.zeros(post, np.int16)
+        total = np.zeros(post, np.int32)
+        for step in range(steps):
+            count = _events(active[step, sample], words[step, sample], found)
+            total[:] = 0
+            for start in range(0, count, MOST_EVENTS):
+                stop = min(start + MOST_EVENTS, count)
+                short[:] = 0
+                event = start
+                while event + 4 <= stop:
+                    a, b = weight[found[event]], weight[found[event + 1]]
+                    c, d = weight[found[event + 2]], weight[found[event + 3]]
+                    for j in range(post):
+                        short[j] += (a[j] + b[j]) + (c[j] + d[j])
+                    event += 4
+                while event < stop:
+                    a = weight[found[event]]
+                    for j in range(post):
+                        short[j] += a[j]
+                    event += 1
+                for j in range(post):
+                    total[j] += short[j]
+            out = activation[step, sample]
+            if exponent >= 0:
+                for j in range(post):
+                    out[j] += (2 * total[j]) << exponent
+            else:
+                for j in range(post):
+                    out[j] += (2 * total[j]) >> -exponent
+
+
+@njit(cache=True, parallel=True)
+def add_dense_graded(payload: np.ndarray, weight: np.ndarray, exponent: int, activation: np.ndarray) -> None:
+    """Add dense synapses' sums of integer payloads, int32 (step, sample, pre), to `activation`."""
+    steps, samples, pre = payload.shape
+    post = weight.shape[1]
+    for sample in prange(samples):
+        total = np.zeros(post, np.int32)
+        for step in range(steps):
+            total[:] = 0
+            for i in range(pre):
+                value = payload[step, sample, i]
+                if value:
+                    row = weight[i]
+                    for j in range(post):
+                        total[j] += value * np.int32(row[j])
+            out = activation[step, sample]
+            for j in range(post):
+                out[j] += _shift(total[j], exponent)
+
+
+@njit(cache=True, parallel=True)
+def add_sparse(
+    payload: np.ndarray,
+    weight: np.ndarray,
+    targets: np.ndarray,
+    starts: np.ndarray,
+    exponent: int,
+    activation: np.ndarray,
+) -> None:
+    """Add sparse synapses' sums to `activation`.
+
+    Args:
+        payload: uint8 or int32 (step, sample, pre).
+        weight, targets: of each synapse, grouped by source; source i owns synapses starts[i] to starts[i + 1].
+    """
+    steps, samples, pre = payload.shape
+    post = activation.shape[2]
+    for sample in prange(samples):
+        total = np.zeros(post, np.int32)
+        for step in range(steps):
+            total[:] = 0
+            for i in range(pre):
+                value = np.int32(payload[step, sample, i])
+                if value:
+                    for k in range(starts[i], starts[i + 1]):
+                        total[targets[k]] += value * np.int32(weight[k])
+            out = activation[step, sample]
+            for j in range(post):
+                out[j] += _shift(total[j], exponent)
+
+
+@njit(cache=True, parallel=True)
+def add_conv(payload: np.ndarray, weight: np.ndarray, geometry: np.ndarray, activation: np.ndarray) -> None:
+    """Add a convolution's sums to `activation`, event by event: each event adds its kernel around itself.
+
+    Args:
+        payload: uint8 or int32 (step, sample, channel * y * x).
+        weight: int16 (channel, ky, kx, out of its group), so that the inner loop runs over output channels.
+        geometry: channels, height, width, out channels, out height, out width, then (y, x) pairs of stride, padding,
+            dilation, then groups.
+    """
+    steps, samples = payload.shape[:2]
+    channels, height, width, outs, rows, columns, sy, sx, py, px, dy, dx, groups = geometry
+    _, kernel_y, kernel_x, group_out = weight.shape
+    for sample in prange(samples):
+        total = np.zeros((rows, columns, outs), np.int32)
+        for step in range(steps):
+            total[:] = 0
+            source = payload[step, sample]
+            for index in range(channels * height * width):
+                value = np.int32(source[index])
+                if value == 0:
+                    continue
+                channel, place = divmod(index, height * width)
+                y, x = divmod(place, width)
+                first = (channel * groups // channels) * group_out
+                for ky in range(kernel_y):
+                    oy = y + py - ky * dy
+                    if oy < 0 or oy % sy or oy >= rows * sy:
+                        continue
+                    for kx in range(kernel_x):
+                        ox = x + px - kx * dx
+                        if ox < 0 or ox % sx or ox >= columns * sx:
+                            continue
+                        row = weight[channel, ky, kx]
+                        out = total[oy // sy, ox // sx]
+                        for j in range(group_out):
+                            out[first + j] += value * np.int32(row[j])
+            result = activation[step, sample]
+            for o in range(outs):
+                for oy in range(rows):
+                    for ox in range(columns):
+                        wrapped = ((2 * total[oy, ox, o] + WRAP) & (2 * WRAP - 1)) - WRAP
+                        result[(o * rows + oy) * columns + ox] += wrapped
+
+
+@njit(cache=True, inline="always")
+def _decay(x: np.int32, keep: np.int32) -> np.int32:
+    """Return trunc0(x keep / 4096) without leaving 32 bits: |x| = 4096 high + low, both products below 2^24.
+
+    Numba promotes every int32 operation to 64 bits; the casts take it back, and leave LLVM eight lanes instead of four.
+    """
+    magnitude = np.int32(abs(x))
+    high = np.int32(np.int32(magnitude >> 12) * keep)
+    low = np.int32(np.int32(np.int32(magnitude & 4095) * keep) >> 12)
+    sign = np.int32(x >> 31)
+    return np.int32(np.int32(np.int32(high + low) ^ sign) - sign)
+
+
+_ZERO, _WRAPS, _MOST, _LEAST = np.int32(0), np.int32(2 * WRAP), np.int32(STATE_MAX), np.int32(-STATE_MAX)
+
+
+@njit(cache=True, inline="always")
+def _clip(v: np.int32) -> np.int32:
+    """Return the membrane within +-(2^23 - 1)."""
+    v = _MOST if v > _MOST else v
+    return _LEAST if v < _LEAST else v
+
+
+@njit(cache=True, parallel=True)
+def advance(
+    activation: np.ndarray,
+    keep_u: np.ndarray,
+    keep_v: np.ndarray,
+    theta: np.ndarray,
+    bias_u: np.ndarray,
+    bias_v: np.ndarray,
+    rule: np.ndarray,
+    recurrent: np.ndarray,
+    exponent: int,
+    spikes: np.ndarray,
+    currents: np.ndarray,
+    voltages: np.ndarray,
+) -> None:
+    """Run the neurons of one population over all steps, samples in parallel.
+
+    Args:
+        activation: int32 (step, sample, neuron) of everything that is not recurrent.
+        keep_u, keep_v, theta, bias_u, bias_v: int32 (neuron,); keep is 4096 - decay, theta is shifted by six already.
+        rule: int32 masks, all ones or zero: zero now, zero next step, subtract a step late, correct at the spike.
+        recurrent: int16 (neuron, neuron) rows by source, or of length 0; exponent: its weight exponent.
+        spikes: uint8 out (step, sample, neuron).
+        currents, voltages: int32 out of the same shape, or of length 0 where states are not wanted.
+    """
+    steps, samples, neurons = activation.shape
+    zero_now, zero_late, subtract, correct = rule[0], rule[1], rule[2], rule[3]
+    for sample in prange(samples):
+        u, v = np.zeros(neurons, np.int32), np.zeros(neurons, np.int32)
+        back = np.zeros(neurons, np.int32)
+        for step in range(steps):
+            a = activation[step, sample]
+            out = spikes[step, sample]
+            if recurrent.size and step:
+                back[:] = 0
+                for i in range(neurons):
+                    if spikes[step - 1, sample, i]:
+                        row = recurrent[i]
+                        for j in range(neurons):
+                            back[j] += row[j]
+                for j in range(neurons):
+                    a[j] += _shift(back[j], exponent)
+            for j in range(neurons):
+                current = np.int32(np.int32(_decay(u[j], keep_u[j]) + np.int32(a[j] << 6)) + bias_u[j])
+                current = np.int32(current - (_WRAPS if current > WRAP else _ZERO))
+                current = np.int32(current + (_WRAPS if current <= -WRAP else _ZERO))
+                u[j] = current
+                late = theta[j] if v[j] > theta[j] else _ZERO
+                w = np.int32(np.int32(_decay(v[j], keep_v[j]) + current) + bias_v[j])
+                w = _ZERO if (late & zero_late) != 0 else w
+                w = _clip(np.int32(w - np.int32(late & subtract)))
+                now = theta[j] if w > theta[j] else _ZERO
+                out[j] = now != 0
+                w = _ZERO if (now & zero_now) != 0 else w
+                v[j] = _clip(np.int32(w - np.int32(np.int32(now - late) & correct)))
+            if currents.size:
+                currents[step, sample] = u
+                voltages[step, sample] = v

@@ -1,0 +1,183 @@
+"""A `Network` in real numbers (float64): what its author meant, computed plainly, whatever framework it came from.
+
+Used where meaning is needed without PyTorch: to hold lowering passes to their promise and to measure ranges on
+calibration data. `frontends.source` runs the same network in the author's own framework and precision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from neurodeploy.ir.network import Network
+from neurodeploy.ir.nodes import LIF, AveragePool, Conv, Linear, MaxPool, Node, Reset, Reshape, Scale, SparseLinear
+from neurodeploy.results import RunResult, decide
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """The largest magnitudes one population's current and membrane reached."""
+
+    current: float
+    voltage: float
+
+
+def run_real(
+    network: Network, inputs: np.ndarray, progress: Callable[[int, int], None] | None = None
+) -> tuple[RunResult, dict[str, Ranges]]:
+    """Run all samples together, step by step, and return the result with each population's measured ranges.
+
+    Args:
+        inputs: real values (step, sample, *input shape).
+    """
+    steps, samples = inputs.shape[:2]
+    populations = network.populations
+    states = {name: _State.at_rest(node, samples) for name, node in populations.items()}
+    spikes = {name: np.zeros((steps, samples, node.size), np.uint8) for name, node in populations.items()}
+    voltages = {name: np.zeros((steps, samples, node.size)) for name, node in populations.items()}
+    peak_i, peak_v = dict.fromkeys(populations, 0.0), dict.fromkeys(populations, 0.0)
+    before: dict[str, np.ndarray] = {}
+    for step in range(steps):
+        now = {network.input: inputs[step].reshape(samples, -1).astype(np.float64)}
+        for name, node in network.nodes.items():
+            if name == network.input:
+                continue
+            x = _gather(network, name, now, before, samples)
+            if not isinstance(node, LIF):
+                now[name] = apply(node, x)
+                continue
+            now[name] = lif_step(node, states[name], x)
+            spikes[name][step], voltages[name][step] = now[name], states[name].v
+            peak_i[name] = max(peak_i[name], float(np.abs(states[name].i).max(initial=0)))
+            peak_v[name] = max(peak_v[name], float(np.abs(states[name].v).max(initial=0)))
+        before = now
+        if progress:
+            progress(step + 1, steps)
+    shapes = {name: (steps, samples, *node.shape) for name, node in populations.items()}
+    result = RunResult(
+        "real numbers (float64)",
+        {name: spikes[name].reshape(shapes[name]) for name in populations},
+        decide(spikes[network.output]),
+        voltages={name: voltages[name].reshape(shapes[name]) for name in populations},
+    )
+    return result, {name: Ranges(peak_i[name], peak_v[name]) for name in populations}
+
+
+@dataclass
+class _State:
+    """Current, membrane and last spikes of a population, float64 (sample, neuron)."""
+
+    i: np.ndarray
+    v: np.ndarray
+
+    @staticmethod
+    def at_rest(node: LIF, samples: int) -> _State:
+        return _State(np.zeros((samples, node.size)), np.zeros((samples, node.size)))
+
+
+def lif_step(node: LIF, state: _State, x: np.ndarray) -> np.ndarray:
+    """Advance `state` in place by one step of `node`'s equation and return the spikes, float64 (sample, neuron)."""
+    theta, beta = node.threshold.reshape(-1), node.beta.reshape(-1)
+    fired_before = (state.v > theta).astype(np.float64)
+    x = x if node.gain is None else node.gain.reshape(-1) * x
+    state.i = x if node.alpha is None else node.alpha.reshape(-1) * state.i + x
+    v = beta * state.v + state.i
+    match node.reset:
+        case Reset.ZERO_NEXT_STEP:
+            v = (1 - fired_before) * v
+        case Reset.SUBTRACT_NEXT_STEP | Reset.SUBTRACT:
+            v = v - fired_before * theta
+    spikes = (v > theta).astype(np.float64)
+    match node.reset:
+        case Reset.ZERO:
+            v = np.where(spikes > 0, 0.0, v)
+        case Reset.SUBTRACT:
+            v = v - (spikes - fired_before) * theta
+    state.v = v
+    return spikes
+
+
+def apply(node: Node, x: np.ndarray) -> np.ndarray:
+    """Return a stateless node's output (sample, flat) for the input `x` (sample, flat)."""
+    match node:
+        case Linear(weight, bias):
+            y = x @ weight.T
+            return y if bias is None else y + bias
+        case SparseLinear(bias=bias):
+            y = (sparse_matrix(node) @ x.T).T
+            return y if bias is None else y + bias
+        case Conv(bias=bias):
+            y = _windows(node, x.reshape(-1, *node.input_shape), node.weight)
+            y = y if bias is None else y + bias.reshape(-1, *(1,) * (y.ndim - 2))
+            return y.reshape(len(x), -1)
+        case AveragePool() | MaxPool():
+            return _pool(node, x.reshape(-1, *node.input_shape)).reshape(len(x), -1)
+        case Scale(weight, bias, shape):
+            per_channel = (1, -1, *(1,) * (len(shape) - 1))
+            return (weight.reshape(per_channel) * x.reshape(-1, *shape) + bias.reshape(per_channel)).reshape(len(x), -1)
+        case Reshape():
+            return x
+    raise TypeError(type(node).__name__)
+
+
+def sparse_matrix(node: SparseLinear) -> csr_array:
+    """Return the (post, pre) matrix of `node`."""
+    pre, post = int(np.prod(node.input_shape)), int(np.prod(node.shape))
+    return csr_array((node.data, node.indices, node.indptr), shape=(post, pre))
+
+
+def _taps(kernel: tuple[int, ...]) -> list[tuple[int, ...]]:
+    return list(np.ndindex(*kernel))
+
+
+def _seen(padded: np.ndarray, tap: tuple[int, ...], node: Conv | AveragePool | MaxPool, dilation: tuple[int, ...]):
+    """Return what every output position sees through one kernel tap, (sample, channel, *out space)."""
+    window = tuple(
+        slice(t * d, t * d + s * (n - 1) + 1, s)
+        for t, d, s, n in zip(tap, dilation, node.stride, node.shape[1:], strict=True)
+    )
+    return padded[(slice(None), slice(None), *window)]
+
+
+def _padded(x: np.ndarray, padding: tuple[int, ...], value: float = 0.0) -> np.ndarray:
+    return np.pad(x, ((0, 0), (0, 0), *((p, p) for p in padding)), constant_values=value)
+
+
+def _windows(node: Conv, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    padded = _padded(x, node.padding)
+    per_group, group_out = weight.shape[1], weight.shape[0] // node.groups
+    y = np.zeros((len(x), *node.shape))
+    for group in range(node.groups):
+        out, into = slice(group * group_out, (group + 1) * group_out), slice(group * per_group, (group + 1) * per_group)
+        for tap in _taps(weight.shape[2:]):
+            seen = _seen(padded, tap, node, node.dilation)[:, into]
+            y[:, out] += np.einsum("oi,ni...->no...", weight[(out, slice(None), *tap)], seen)
+    return y
+
+
+def _pool(node: AveragePool | MaxPool, x: np.ndarray) -> np.ndarray:
+    ones = (1,) * len(node.kernel)
+    if isinstance(node, MaxPool):
+        padded = _padded(x, node.padding, -np.inf)
+        return np.max([_seen(padded, tap, node, ones) for tap in _taps(node.kernel)], axis=0)
+    padded = _padded(x, node.padding)
+    return np.mean([_seen(padded, tap, node, ones) for tap in _taps(node.kernel)], axis=0)
+
+
+def _gather(
+    network: Network, name: str, now: dict[str, np.ndarray], before: dict[str, np.ndarray], samples: int
+) -> np.ndarray:
+    """Sum a node's inputs of this step; through a delayed edge the step before, which is zero at first."""
+    terms = []
+    for edge in network.incoming(name):
+        if not edge.delay_steps:
+            terms.append(now[edge.source])
+        elif edge.source in before:
+            terms.append(before[edge.source])
+        else:
+            size = int(np.prod(network.nodes[edge.source].shape))
+            terms.append(np.zeros((samples, size)))
+    return sum(terms[1:], start=terms[0])
