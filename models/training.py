@@ -6,15 +6,27 @@ most output spikes over all steps, ties going to the lowest index.
 
 import argparse
 import hashlib
-import tomllib
+import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch.nn.functional import cross_entropy
+from torch import nn
+from torch.nn.functional import cross_entropy, pad
 
+import neurodeploy
+from neurodeploy import datasets
 from neurodeploy.datasets import Dataset, Encoding
+
+Forward = Callable[[nn.Module, torch.Tensor], torch.Tensor]
+"""(net, input (step, sample, *neuron)) -> output spikes (step, sample, class), from a state of rest."""
+Encode = Callable[[torch.Tensor], torch.Tensor]
+"""Images (sample, height, width) -> input (step, sample, *neuron), drawn anew at every call if it is random."""
+DT_S = 1e-3
+"""One step stands for one millisecond; the nets themselves only know steps."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +38,12 @@ class Recipe:
         batch: samples per update.
         learning_rate: peak of the cosine schedule, per update.
         weight_decay: AdamW's, decoupled.
-        weight_limit: every weight is clipped to +-weight_limit after each update, so that the scale an 8-bit layer takes
-            from its largest weight does not starve the others.
+        weight_limit: every weight is clipped to +-weight_limit after each update, so that the scale an 8-bit layer
+            takes from its largest weight does not starve the others.
         gain: factor on spike counts before the softmax.
         shift: training images move by up to this many pixels in each direction.
-        seed: of the initial weights, the order of samples, the shifts and the training spikes.
+        seed: of the initial weights, the order of samples, the shifts and the training spikes; repeats exactly on one
+            machine with one thread.
     """
 
     epochs: int
@@ -43,14 +56,8 @@ class Recipe:
     seed: int = 0
 
 
-def fit(forward, net, data: Dataset, encode, recipe: Recipe) -> None:
-    """Train `net` in place.
-
-    Args:
-        forward: (net, input (step, sample, *neuron)) -> output spikes (step, sample, class).
-        encode: images (sample, *image_shape) float32 tensor -> input (step, sample, *neuron) float32 tensor.
-    """
-    torch.manual_seed(recipe.seed)
+def fit(net: nn.Module, forward: Forward, data: Dataset, encode: Encode, recipe: Recipe) -> None:
+    """Train `net` in place by backpropagation through all steps, with the surrogate gradients of its own neurons."""
     images = torch.from_numpy(data.images).reshape(-1, *data.image_shape)
     labels = torch.from_numpy(data.labels)
     optimizer = torch.optim.AdamW(net.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
@@ -77,7 +84,7 @@ def shifted(images: torch.Tensor, reach: int) -> torch.Tensor:
     if reach == 0:
         return images
     n, height, width = images.shape
-    padded = torch.nn.functional.pad(images, (reach,) * 4)
+    padded = pad(images, (reach,) * 4)
     down, right = torch.randint(0, 2 * reach + 1, (2, n, 1, 1))
     y = torch.arange(height).reshape(1, -1, 1) + down
     x = torch.arange(width).reshape(1, 1, -1) + right
@@ -85,16 +92,78 @@ def shifted(images: torch.Tensor, reach: int) -> torch.Tensor:
 
 
 @torch.no_grad()
-def accuracy(forward, net, data: Dataset, encoding: Encoding, shape: tuple[int, ...], batch: int = 500) -> float:
+def accuracy(
+    net: nn.Module, forward: Forward, data: Dataset, encoding: Encoding, input_shape: tuple[int, ...]
+) -> float:
     """Return the fraction of `data` whose most spiking output is the label.
 
     Args:
-        shape: of one step's input for one sample, as the net takes it.
+        input_shape: one sample's input at one step, as the net takes it.
     """
     net.eval()
-    hits = 0
-    for at in range(0, len(data.labels), batch):
-        x = encoding.encode(data.images[at : at + batch], first=at)
-        x = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)).reshape(*x.shape[:2], *shape)
-        hits += int((forward(net, x).sum(0).argmax(1).numpy() == data.labels[at : at + batch]).sum())
+    hits, batch = 0, 500
+    for start in range(0, len(data.labels), batch):
+        x = encoding.encode(data.images[start : start + batch], first=start)
+        x = torch.from_numpy(np.array(x, dtype=np.float32)).reshape(*x.shape[:2], *input_shape)
+        decisions = forward(net, x).sum(0).argmax(1).numpy()
+        hits += int((decisions == data.labels[start : start + batch]).sum())
     return hits / len(data.labels)
+
+
+def main(
+    folder: Path,
+    make: Callable[[], nn.Module],
+    forward: Forward,
+    *,
+    data: str,
+    encode: Encode,
+    encoding: Encoding,
+    input_shape: tuple[int, ...],
+    example_shape: tuple[int, ...],
+    recipe: Recipe,
+) -> None:
+    """Train a net, measure it on the whole test split, write model.pt and card.toml into `folder`.
+
+    Args:
+        encode: the input of training, where `encoding` is the input of every use after it.
+        input_shape: one sample's input at one step.
+        example_shape: what one call of the net takes, to record its graph with.
+    """
+    parser = argparse.ArgumentParser(description=f"train {folder.name}")
+    parser.add_argument("--state", type=Path, help="write the plain state_dict there as well")
+    parser.add_argument("--export-only", type=Path, metavar="STATE", help="take this state_dict instead of training")
+    arguments = parser.parse_args()
+
+    torch.set_num_threads(1)
+    torch.manual_seed(recipe.seed)
+    net = make()
+    train, test = datasets.load(data, "train"), datasets.load(data, "test")
+    if arguments.export_only:
+        net.load_state_dict(torch.load(arguments.export_only, weights_only=True))
+    else:
+        fit(net, forward, train, encode, recipe)
+    if arguments.state:
+        torch.save(net.state_dict(), arguments.state)
+    score = accuracy(net, forward, test, encoding, input_shape)
+    print(f"{folder.name}: {score:.2%} of {len(test.labels)} test samples")
+
+    path = folder / "model.pt"
+    neurodeploy.save(net, path, example_input=torch.zeros(example_shape), dt=DT_S, encoding=encoding)
+    card = {
+        "model": {"name": folder.name, "parameters": sum(p.numel() for p in net.parameters()), "dt_s": DT_S},
+        "data": {"name": data, "train_samples": len(train.labels), "test_samples": len(test.labels)},
+        "encoding": {key: value for key, value in encoding.to_plain().items() if value is not None},
+        "recipe": asdict(recipe),
+        "accuracy": {"split": "test", "float": score, "quantized": "unavailable", "lava": "unavailable"},
+        "versions": {name: version(name) for name in ("torch", "snntorch", "numpy")},
+        "file": {"name": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()},
+    }
+    (folder / "card.toml").write_text(toml(card))
+
+
+def toml(tables: dict[str, dict[str, str | int | float]]) -> str:
+    """Return `tables` as TOML; strings and numbers are written alike in TOML and JSON."""
+    return "\n".join(
+        f"[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items())
+        for name, table in tables.items()
+    )

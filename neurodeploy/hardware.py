@@ -1,4 +1,4 @@
-"""`HardwareProfile`: what a target offers, every number with its unit, status and source. A board is a TOML file.
+"""`HardwareProfile` and `Placement`: what a target offers, and what of it a program takes. A board is a TOML file.
 
 A datum is `{ value | formula, low, high, unit, status, src, note, assume }`. Its status says how far to trust it:
 measured, simulated (before silicon), architectural (true by design), software (a constant in released source), derived
@@ -10,6 +10,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -163,3 +164,54 @@ def _violations(tables: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
                 yield f"{key}: unknown source {source!r}", "every source is cited in [sources]", f"add {source}"
         if not leaf.get("src") and leaf["status"] != "assumed":
             yield f"{key}: no source", "every number has one", 'add src = ["..."]'
+
+
+RESOURCES = ("neurons", "synaptic_memory", "input_axons", "output_axons")
+"""What a core has, as profiles name it under limits.core."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Neurons [start, stop) of one population on one core, with what they use of it.
+
+    The index counts rows first for populations of shape (channel, y, x), i.e. in the order (y, x, channel), and is the
+    flat index otherwise.
+    """
+
+    core: int
+    population: str
+    start: int
+    stop: int
+    used: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Every neuron's core, the limits of a core, and how many cores and chips that takes."""
+
+    slots: tuple[Slot, ...]
+    available: dict[str, int]
+    cores_per_chip: int
+    assumed: tuple[str, ...]
+
+    @property
+    def cores(self) -> int:
+        return len(self.slots)
+
+    @property
+    def chips(self) -> int:
+        return ceil(self.cores / self.cores_per_chip)
+
+
+def utilization(placement: Placement) -> list[dict]:
+    """Return one row per core: population, neurons, and each resource as used and available."""
+    return [
+        {
+            "core": slot.core,
+            "population": slot.population,
+            "start": slot.start,
+            "stop": slot.stop,
+            **{name: {"used": slot.used[name], "available": placement.available[name]} for name in RESOURCES},
+        }
+        for slot in placement.slots
+    ]

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 
-
 @dataclass(frozen=True, eq=False)
 class RunResult:
     """One run of a program on one executor.
@@ -31,16 +30,6 @@ class RunResult:
     voltages: dict[str, np.ndarray] = field(default_factory=dict)
     seconds: float | None = None
     steps_on_chip: int | None = None
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Events of one population or projection over a whole run."""
-
-    spikes: int = 0
-    synops: int = 0
-    neuron_updates: int = 0
-    active_updates: int = 0
 
 
 def decide(output_spikes: np.ndarray) -> np.ndarray:

@@ -37,9 +37,7 @@ def main() -> None:
 
     from neurodeploy.datasets import Encoding
 
-    encoding = Encoding("direct", STEPS)
-
-    def encode(images: torch.Tensor) -> torch.Tensor:
+    def currents(images: torch.Tensor) -> torch.Tensor:
         return images.flatten(1).expand(STEPS, -1, -1)
 
     training.main(
@@ -47,10 +45,11 @@ def main() -> None:
         Net,
         forward,
         data="digits",
-        encode=encode,
-        encoding=encoding,
+        encode=currents,
+        encoding=Encoding("direct", STEPS),
         input_shape=(64,),
-        recipe=training.Recipe(epochs=150, batch=64, learning_rate=3e-3, weight_decay=0.02, weight_limit=0.5, seed=0),
+        example_shape=(1, 64),
+        recipe=training.Recipe(epochs=80, batch=64, learning_rate=4e-3, weight_decay=0.2, weight_limit=0.5, gain=0.5),
     )
 
 

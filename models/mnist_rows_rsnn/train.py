@@ -48,14 +48,18 @@ def main() -> None:
 
     from neurodeploy.datasets import Encoding
 
+    def rows(images: torch.Tensor) -> torch.Tensor:
+        return images.transpose(0, 1)
+
     training.main(
         Path(__file__).parent,
         Net,
         forward,
         data="mnist",
-        encode=lambda images: images.transpose(0, 1).contiguous(),
+        encode=rows,
         encoding=Encoding("rows", STEPS),
         input_shape=(28,),
+        example_shape=(STEPS, 1, 28),
         recipe=training.Recipe(epochs=15, weight_decay=0.01, weight_limit=0.5, shift=1, seed=0),
     )
 

@@ -110,7 +110,8 @@ class Encoding:
     """How images become a model's input; stored with the model, so that it is always fed as it was trained.
 
     Args:
-        kind: "direct", "rate", "latency", "delta" or "rows", each a function of this file; "delta" takes an image as a signal of `steps` rows.
+        kind: "direct", "rate", "latency", "delta" or "rows", each a function of this file; "delta" takes an image as a
+            signal of `steps` rows.
         steps: of input, at least 1.
         seed: of "rate", at least 0; the others draw nothing.
         threshold: of "delta", above 0 in intensity; None for the others.

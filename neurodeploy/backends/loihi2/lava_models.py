@@ -183,4 +183,3 @@ def registries_restored() -> Iterator[None]:
         VarServer().vars[:] = variables
         for logger, before in zip(loggers, handlers, strict=True):
             logger.handlers[:] = before
-

@@ -7,7 +7,6 @@ its kernel, and nowhere else.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 
@@ -27,32 +26,13 @@ from lava.utils.weightutils import SignMode
 from scipy.sparse import csr_matrix
 
 from neurodeploy.backends.loihi2.recording import Recording, shared_array
-from neurodeploy.errors import Finding, UnsupportedError, raise_all
+from neurodeploy.backends.loihi2.schedule import Schedule, refuse_misfits
 from neurodeploy.ir.nodes import InputKind, Reset
 from neurodeploy.ir.program import ConvSynapses, DenseSynapses, Population, Program, Projection
 
 WEIGHT_BITS = 8
 DU_OFFSET = 1
 """Lava's fixed-point LIF adds one to du, so that a decay of 4096 can be written in 12 bits."""
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """When each sample is in each population: step k of sample j happens at time step 1 + latency + j period + k."""
-
-    steps: int
-    samples: int
-    period: int
-
-    @staticmethod
-    def of(program: Program, steps: int, samples: int) -> Schedule:
-        """Samples back to back, with one empty step between them where the last spikes of one could loop into the next."""
-        return Schedule(steps, samples, steps + int(program.recurrent))
-
-    def total_steps(self, program: Program) -> int:
-        """Return the time steps until the slowest population has finished the last sample."""
-        latency = max(population.latency_steps for population in program.populations)
-        return latency + (self.samples - 1) * self.period + self.steps
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +64,7 @@ def connect(program: Program, source: OutPort, schedule: Schedule | None = None)
         UnsupportedError: ND305 when connections and latencies contradict each other, ND306 for a Conv that Lava would
             compute differently.
     """
-    connectable(program)
+    refuse_misfits(program)
     populations = {population.name: neurons(program, population, schedule) for population in program.populations}
     projections = {projection.name: synapses(program, projection) for projection in program.projections}
     for projection in program.projections:
@@ -92,15 +72,6 @@ def connect(program: Program, source: OutPort, schedule: Schedule | None = None)
         receiver = populations[projection.target].a_in
         _join(sender, projections[projection.name], receiver, projection)
     return LavaNetwork(program, schedule, populations, projections)
-
-
-def connectable(program: Program) -> None:
-    """Refuse a program that Lava's Processes would not compute.
-
-    Raises:
-        UnsupportedError: ND305, ND306.
-    """
-    raise_all(UnsupportedError, list(contradictions(program)))
 
 
 def run_configuration() -> Loihi2SimCfg:
@@ -134,12 +105,6 @@ def attach_recordings(network: LavaNetwork, states: bool, clocks: np.ndarray) ->
     return recordings
 
 
-def by_sample(rows: np.ndarray, schedule: Schedule) -> np.ndarray:
-    """Return recorded rows as (step, sample, *neuron), without the steps between samples."""
-    samples = rows.reshape(schedule.samples, schedule.period, *rows.shape[1:])
-    return np.ascontiguousarray(samples[:, : schedule.steps].swapaxes(0, 1))
-
-
 def neurons(program: Program, population: Population, schedule: Schedule | None) -> AbstractProcess:
     """Return the neuron Process of one population: stock where stock does the same, ours otherwise."""
     neuron = population.neuron
@@ -158,7 +123,8 @@ def neurons(program: Program, population: Population, schedule: Schedule | None)
             **shared,
         )
     du, dv, vth = (
-        np.broadcast_to(value, population.size).reshape(population.shape) for value in (neuron.du, neuron.dv, neuron.vth)
+        np.broadcast_to(value, population.size).reshape(population.shape)
+        for value in (neuron.du, neuron.dv, neuron.vth)
     )
     return ResettingLIF(
         du=du.astype(np.int64) - DU_OFFSET,
@@ -225,30 +191,6 @@ def conv_kernel(content: ConvSynapses) -> np.ndarray:
     the low bit nor applies an exponent, hence the factor two in the numbers.
     """
     return 2 * content.mantissa.astype(np.int32).transpose(0, 3, 2, 1)[:, ::-1, ::-1, :]
-
-
-def contradictions(program: Program) -> Iterator[Finding]:
-    """Say what in `program` Lava's Processes would not compute; a compiled program has none of it."""
-    latency = {program.input.name: 0} | {p.name: p.latency_steps for p in program.populations}
-    for projection in program.projections:
-        due = latency[projection.source] + (0 if projection.recurrent else 1)
-        if latency[projection.target] != due:
-            yield Finding(
-                "ND305",
-                projection.name,
-                f"{projection.target} starts {latency[projection.target]} steps after the input, "
-                f"but {projection.source} reaches it after {due}",
-                "every connection takes one step, and no population can wait for another",
-                "compile the network again; if it persists, report it",
-            )
-        if isinstance(projection.synapses, ConvSynapses) and projection.exponent != 0:
-            yield Finding(
-                "ND306",
-                projection.name,
-                f"a convolution with weight exponent {projection.exponent}",
-                "Lava 0.10's Conv stores the exponent and does not apply it",
-                "compile with exponent 0 for convolutions, or unroll the convolution into sparse synapses",
-            )
 
 
 def _input_size(program: Program, projection: Projection) -> int:

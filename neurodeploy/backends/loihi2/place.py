@@ -7,50 +7,16 @@ band of its input; other populations are cut along their flat index.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, prod
 
 import numpy as np
 
 from neurodeploy.errors import CapacityError, Finding
-from neurodeploy.hardware import HardwareProfile
+from neurodeploy.hardware import RESOURCES, HardwareProfile, Placement, Slot, utilization
 from neurodeploy.ir.program import ConvSynapses, DenseSynapses, Population, Program, Projection
 
-RESOURCES = ("neurons", "synaptic_memory", "input_axons", "output_axons")
 UNITS = {"neurons": "neuron", "synaptic_memory": "byte", "input_axons": "axon", "output_axons": "axon"}
-
-
-@dataclass(frozen=True)
-class Slot:
-    """Neurons [start, stop) of one population on one core, with what they use of it.
-
-    The index counts rows first for populations of shape (channel, y, x), i.e. in the order (y, x, channel), and is the
-    flat index otherwise.
-    """
-
-    core: int
-    population: str
-    start: int
-    stop: int
-    used: dict[str, int]
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Every neuron's core, the limits of a core, and how many cores and chips that takes."""
-
-    slots: tuple[Slot, ...]
-    available: dict[str, int]
-    cores_per_chip: int
-    assumed: tuple[str, ...]
-
-    @property
-    def cores(self) -> int:
-        return len(self.slots)
-
-    @property
-    def chips(self) -> int:
-        return ceil(self.cores / self.cores_per_chip)
 
 
 def place(program: Program, profile: HardwareProfile) -> Placement:
@@ -80,20 +46,6 @@ def place(program: Program, profile: HardwareProfile) -> Placement:
     if findings:
         raise CapacityError(*findings, utilization=utilization(placement))
     return placement
-
-
-def utilization(placement: Placement) -> list[dict]:
-    """Return one row per core: population, neurons, and each resource as used and available."""
-    return [
-        {
-            "core": slot.core,
-            "population": slot.population,
-            "start": slot.start,
-            "stop": slot.stop,
-            **{name: {"used": slot.used[name], "available": placement.available[name]} for name in RESOURCES},
-        }
-        for slot in placement.slots
-    ]
 
 
 @dataclass(frozen=True)
@@ -248,21 +200,11 @@ def _with_output_axons(program: Program, slots: list[Slot]) -> list[Slot]:
             if projection.source in fan_out:
                 reached = touched(projection, members)
                 fan_out[projection.source][: len(reached)] += reached
-    return [
-        Slot(
-            slot.core,
-            slot.population,
-            slot.start,
-            slot.stop,
-            slot.used
-            | {
-                "output_axons": int(
-                    fan_out[slot.population][_members(by_name[slot.population], slot.start, slot.stop)].sum()
-                )
-            },
-        )
-        for slot in slots
-    ]
+
+    def sent(slot: Slot) -> int:
+        return int(fan_out[slot.population][_members(by_name[slot.population], slot.start, slot.stop)].sum())
+
+    return [replace(slot, used=slot.used | {"output_axons": sent(slot)}) for slot in slots]
 
 
 def _cores_per_chip(profile: HardwareProfile) -> int:

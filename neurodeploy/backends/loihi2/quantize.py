@@ -304,14 +304,14 @@ def _total_bias(node: LIF, feeds: list[Feed]) -> np.ndarray:
 
 def _neuron(network: Network, name: str, node: LIF, bias: np.ndarray, scale: float) -> tuple[Neuron, list[Deviation]]:
     """Round one population's parameters; the deviations say by how much."""
-    dv = np.clip(np.rint(DECAY_ONE * (1 - _flat(node.beta))), 0, DECAY_ONE - 1).astype(np.int32)
+    dv = _integers(DECAY_ONE * (1 - _flat(node.beta)), 0, DECAY_ONE - 1)
     alpha = np.zeros(()) if node.alpha is None else _flat(node.alpha)
-    du = np.clip(np.rint(DECAY_ONE * (1 - alpha)), 1, DECAY_ONE).astype(np.int32)
-    vth = np.clip(np.rint(_flat(node.threshold) * scale), 1, VTH_MAX).astype(np.int32)
+    du = _integers(DECAY_ONE * (1 - alpha), 1, DECAY_ONE)
+    vth = _integers(_flat(node.threshold) * scale, 1, VTH_MAX)
     bias_units = bias * scale * (1 << STATE_SHIFT)
     largest = float(np.abs(bias_units).max(initial=0))
     exponent = max(0, ceil(log2(largest / BIAS_MANTISSA_MAX))) if largest > BIAS_MANTISSA_MAX else 0
-    mantissa = np.clip(np.rint(bias_units / 2**exponent), -BIAS_MANTISSA_MAX, BIAS_MANTISSA_MAX).astype(np.int32)
+    mantissa = _integers(bias_units / 2**exponent, -BIAS_MANTISSA_MAX, BIAS_MANTISSA_MAX)
     neuron = Neuron(du, dv, vth, mantissa, exponent, node.reset, node.alpha is not None)
     errors = (
         ("ND202", "membrane decay", np.abs((DECAY_ONE - dv) / DECAY_ONE - _flat(node.beta)), "fraction per step"),
@@ -326,6 +326,10 @@ def _neuron(network: Network, name: str, node: LIF, bias: np.ndarray, scale: flo
         for code, what, error, unit in errors
         if error.max(initial=0) > 0
     ]
+
+
+def _integers(values: np.ndarray, low: int, high: int) -> np.ndarray:
+    return np.asarray(np.clip(np.rint(values), low, high), np.int32)
 
 
 def _flat(parameter: np.ndarray) -> np.ndarray:

@@ -10,15 +10,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 
 import neurodeploy
 from neurodeploy.backends.loihi2 import worker
-from neurodeploy.backends.loihi2.lava_compat import LAVA_VERSION, require_lava
-from neurodeploy.errors import BackendFailedError, Finding, UsageError
+from neurodeploy.backends.loihi2.lava_compat import LAVA_VERSION, availability, require_lava
+from neurodeploy.backends.loihi2.schedule import Schedule, by_sample, refuse_misfits
+from neurodeploy.errors import BackendFailedError, BackendUnavailableError, Finding, UsageError
 from neurodeploy.ir.program import Program
 from neurodeploy.results import RunResult, decide
 
@@ -71,7 +72,9 @@ def run(
     if inputs.shape[2:] != program.input.shape or 0 in inputs.shape:
         expected = ", ".join(str(n) for n in ("step", "sample", *program.input.shape))
         raise UsageError(_usage(f"inputs of shape {inputs.shape}", f"the program reads ({expected})", "reshape them"))
-    require_lava()
+    missing = availability()
+    if missing is not None:
+        raise BackendUnavailableError(missing)
     samples = np.ascontiguousarray(inputs.swapaxes(0, 1), dtype=np.int32)
     if on == "lava-models":
         return run_on_models(program, samples, record_states, progress)
@@ -82,8 +85,9 @@ def run_on_models(
     program: Program, samples: np.ndarray, record_states: bool = False, progress: Progress | None = None
 ) -> RunResult:
     """Step Lava's process models in this process; samples int32 (sample, step, *input shape)."""
+    require_lava()
     from neurodeploy.backends.loihi2.lava_models import build_models, registries_restored, step_models
-    from neurodeploy.backends.loihi2.network import Schedule, attach_recordings, by_sample, connect, run_configuration
+    from neurodeploy.backends.loihi2.network import attach_recordings, connect, run_configuration
     from neurodeploy.backends.loihi2.processes import SpikeInput
 
     schedule = Schedule.of(program, steps=samples.shape[1], samples=samples.shape[0])
@@ -120,9 +124,7 @@ def run_on_runtime(
     timeout_s: float | None = None,
 ) -> RunResult:
     """Run on Lava's runtime in a child process of its own; samples int32 (sample, step, *input shape)."""
-    from neurodeploy.backends.loihi2.network import Schedule, connectable
-
-    connectable(program)
+    refuse_misfits(program)
     schedule = Schedule.of(program, steps=samples.shape[1], samples=samples.shape[0])
     total = schedule.total_steps(program)
     with tempfile.TemporaryDirectory(prefix="neurodeploy-lava-") as name:
@@ -158,19 +160,34 @@ def supervised_worker(directory: Path) -> Iterator[subprocess.Popen[bytes]]:
 def end_session(process: subprocess.Popen[bytes]) -> None:
     """End the worker and everything it started: SIGTERM, two seconds, SIGKILL.
 
-    SIGTERM first, because Python's resource tracker ignores it and removes the shared memory of the others.
+    SIGTERM first, because Python's resource tracker ignores it and removes the shared memory the others leave.
     """
     for signal_number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal_number)
         deadline = time.monotonic() + GRACE_S
-        while time.monotonic() < deadline:
-            try:
-                os.killpg(process.pid, signal_number)
-            except ProcessLookupError:
-                process.wait()
-                return
+        while session_is_alive(process.pid) and time.monotonic() < deadline:
             process.poll()
             time.sleep(POLL_S)
     process.wait()
+
+
+def session_is_alive(group: int) -> bool:
+    """Whether any process of the group still runs; where /proc tells, one that only waits to be reaped does not."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    if not Path("/proc/self/stat").exists():
+        return True
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, member_of = status.read_text().rpartition(")")[2].split()[:3]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(member_of) == group and state not in "ZX":
+            return True
+    return False
 
 
 def await_result(
@@ -201,7 +218,9 @@ def await_result(
         if now - begin > limit:
             raise BackendFailedError(_too_long(directory, f"step {done} of {total} after {limit:g} s"))
         if now - last_change > max(STALL_S, START_S if done == 0 else 0.0):
-            raise BackendFailedError(_too_long(directory, f"no step for {now - last_change:.0f} s at {done} of {total}"))
+            raise BackendFailedError(
+                _too_long(directory, f"no step for {now - last_change:.0f} s at {done} of {total}")
+            )
         time.sleep(POLL_S)
     if progress is not None and done != total:
         progress(total, total)

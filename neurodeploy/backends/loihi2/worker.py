@@ -2,7 +2,8 @@
 
 Lava's runtime hangs for ever when a model with a consumer fails, and swallows the traceback. So a thread here watches
 Lava's processes and ends this one, with the traceback, as soon as one of them fails; it also ends the whole process
-group when the parent is gone. The parent does the rest (`run`).
+group when the parent is gone. The parent does the rest (`run`): it also ends Lava's processes after a success, since
+Lava's own `stop` may hang.
 
 The JOB directory holds program.json, arrays.npz and samples.npy on entry, the clock file that both sides map, and on
 success one spikes-I.npy (and currents-I.npy, voltages-I.npy) per population and result.json.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -21,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
+from neurodeploy.backends.loihi2.schedule import Schedule, by_sample
 from neurodeploy.ir.codec import from_plain, to_plain
 from neurodeploy.ir.program import Program
 
@@ -56,10 +59,11 @@ def read_job(directory: Path) -> tuple[Program, np.ndarray, bool]:
 
 def execute(directory: Path) -> None:
     """Run the job on Lava's runtime and write its results."""
+    from neurodeploy.backends.loihi2.processes import SpikeInput  # isort: split
+
     from lava.magma.core.run_conditions import RunSteps
 
-    from neurodeploy.backends.loihi2.network import Schedule, attach_recordings, by_sample, connect, run_configuration
-    from neurodeploy.backends.loihi2.processes import SpikeInput
+    from neurodeploy.backends.loihi2.network import attach_recordings, connect, run_configuration
 
     program, samples, record_states = read_job(directory)
     schedule = Schedule.of(program, steps=samples.shape[1], samples=samples.shape[0])
@@ -83,7 +87,6 @@ def execute(directory: Path) -> None:
     unfinished = directory / f"{RESULT}.part"
     unfinished.write_text(json.dumps({"seconds": seconds, "steps_on_chip": steps}))
     unfinished.replace(directory / RESULT)
-    source.stop()
 
 
 def watch_actors(runtime: object) -> None:
@@ -105,10 +108,11 @@ def watch_actors(runtime: object) -> None:
         time.sleep(WATCH_S)
 
 
-def watch_parent(parent: int) -> None:
-    """End the whole process group when the process that asked for the run is gone."""
+def watch_parent(parent: int, directory: Path) -> None:
+    """When the process that asked for the run is gone, remove the job and end the whole process group."""
     while os.getppid() == parent:
         time.sleep(WATCH_S)
+    shutil.rmtree(directory, ignore_errors=True)
     os.killpg(os.getpgrp(), signal.SIGTERM)
 
 
@@ -121,7 +125,7 @@ def fail(message: str) -> None:
 
 def main(directory: str, parent: str) -> None:
     """Run the job; always ends the process."""
-    threading.Thread(target=watch_parent, args=(int(parent),), daemon=True).start()
+    threading.Thread(target=watch_parent, args=(int(parent), Path(directory)), daemon=True).start()
     try:
         execute(Path(directory))
     except BaseException:  # whatever it was, the parent reports it

@@ -1,0 +1,108 @@
+"""How much happened: spikes, synaptic operations and neuron updates, counted from the recorded spikes.
+
+synops of a projection = sum over its sources of (spikes x fan-out); every stored synapse counts, zeros of dense
+synapses included, because the chip processes them. Recurrent projections do not deliver a sample's last step. A neuron update is
+one neuron in one step: Loihi updates every neuron at every step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from neurodeploy.ir.program import ConvSynapses, DenseSynapses, Program, Projection, SparseSynapses
+from neurodeploy.results import RunResult
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Counts of one population over all samples. `synops` is what its incoming projections processed, by format."""
+
+    name: str
+    neurons: int
+    spikes: int
+    synops: dict[str, int]
+    neuron_updates: int
+    firing_rate: float
+
+
+@dataclass(frozen=True)
+class Activity:
+    """Counts of a whole run: `layers` in causal order, `input_spikes` of the input port."""
+
+    steps: int
+    samples: int
+    input_spikes: int
+    layers: tuple[Layer, ...]
+
+    @property
+    def spikes(self) -> int:
+        return sum(layer.spikes for layer in self.layers)
+
+    @property
+    def synops(self) -> int:
+        return sum(sum(layer.synops.values()) for layer in self.layers)
+
+    @property
+    def neuron_updates(self) -> int:
+        return sum(layer.neuron_updates for layer in self.layers)
+
+
+def count(program: Program, payload: np.ndarray, result: RunResult) -> Activity:
+    """Count what happened when `program` ran on `payload`.
+
+    Args:
+        payload: what entered, integers (step, sample, *input shape).
+        result: spikes of every population on that input, from any executor.
+    """
+    steps, samples = payload.shape[:2]
+    layers = []
+    for population in program.populations:
+        synops: dict[str, int] = {}
+        for projection in program.incoming(population.name):
+            entered = projection.source == program.input.name
+            source = payload if entered else result.spikes[projection.source]
+            form = FORMATS[type(projection.synapses)]
+            synops[form] = synops.get(form, 0) + _operations(
+                projection, source[:-1] if projection.recurrent else source
+            )
+        fired = result.spikes[population.name]
+        spikes, updates = int(fired.sum(dtype=np.int64)), population.size * steps * samples
+        layers.append(Layer(population.name, population.size, spikes, synops, updates, spikes / updates))
+    return Activity(steps, samples, int(np.count_nonzero(payload)), tuple(layers))
+
+
+FORMATS = {DenseSynapses: "dense", SparseSynapses: "sparse", ConvSynapses: "conv"}
+"""The synapse formats by the names that energy models use."""
+
+
+def fan_out(projection: Projection, pre: int) -> np.ndarray:
+    """Return how many stored synapses each source has, int64 (pre,)."""
+    match projection.synapses:
+        case DenseSynapses(mantissa):
+            return np.full(pre, mantissa.shape[0], np.int64)
+        case SparseSynapses(_, indices, _):
+            return np.bincount(indices, minlength=pre).astype(np.int64)
+        case ConvSynapses() as conv:
+            return _conv_fan_out(conv)
+
+
+def _conv_fan_out(conv: ConvSynapses) -> np.ndarray:
+    """Return per input pixel the number of output pixels that see it, times the output channels of its group."""
+    _, height, width = conv.input_shape
+    (sy, sx), (py, px), (dy, dx) = conv.stride, conv.padding, conv.dilation
+    rows, columns = conv.output_shape[1:]
+    seen = np.zeros((height + 2 * py, width + 2 * px), np.int64)
+    for y in range(conv.mantissa.shape[2]):
+        for x in range(conv.mantissa.shape[3]):
+            seen[y * dy :, x * dx :][: sy * (rows - 1) + 1 : sy, : sx * (columns - 1) + 1 : sx] += 1
+    plane = seen[py : py + height, px : px + width] * (conv.output_shape[0] // conv.groups)
+    return np.broadcast_to(plane, conv.input_shape).reshape(-1)
+
+
+def _operations(projection: Projection, source: np.ndarray) -> int:
+    pre = prod(source.shape[2:])
+    events = np.count_nonzero(source.reshape(-1, pre), axis=0)
+    return int(events.astype(np.int64) @ fan_out(projection, pre))

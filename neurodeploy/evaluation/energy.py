@@ -1,0 +1,104 @@
+"""What a run would cost on the chip: counted events times the profile's constants, as an estimate with a band.
+
+    E = sum over formats of synops x e_synop + neuron updates x e_update + spikes x e_spike        dynamic energy only
+
+Every energy model of the profile gives one figure; low and high span all of them and their own bands. What is left out
+is said: static power, hops between cores, the host and its interface. The numbers used are listed with their status.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from neurodeploy.evaluation.activity import Activity, Layer
+from neurodeploy.hardware import Datum, HardwareProfile
+
+LEFT_OUT = ("static power", "hops between cores", "host and input/output", "state reset between samples")
+PICO = 1e-12
+
+
+@dataclass(frozen=True)
+class Energy:
+    """Dynamic energy in joule: the default model's value with the band over all models, and what it rests on."""
+
+    joule: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class EnergyReport:
+    """Energy per layer and in total over all samples; `model` is the default, `used` every datum with its status."""
+
+    model: str
+    total: Energy
+    layers: dict[str, Energy]
+    used: tuple[str, ...]
+    left_out: tuple[str, ...] = LEFT_OUT
+    status: str = "estimated"
+
+
+def estimate(activity: Activity, profile: HardwareProfile) -> EnergyReport:
+    """Return the estimate of `profile`'s models for the counted events.
+
+    Raises:
+        ProfileError: ND121 when the profile's default energy model lacks a constant.
+    """
+    default = profile.energy_model()
+    models = {name: _Model(profile, name) for name in profile.tables["energy_models"]}
+    layers = {layer.name: _layer_energy(layer, models, default) for layer in activity.layers}
+    total = Energy(*(sum(getattr(e, field) for e in layers.values()) for field in ("joule", "low", "high")))
+    used = sorted({line for model in models.values() for line in model.used()})
+    return EnergyReport(default, total, layers, tuple(used))
+
+
+class _Model:
+    """One set of constants, read by event; a model that names no separate format uses its one synop figure."""
+
+    def __init__(self, profile: HardwareProfile, name: str) -> None:
+        self._profile, self._prefix = profile, f"energy_models.{name}"
+
+    def _datum(self, *names: str) -> Datum:
+        for name in names:
+            if f"{self._prefix}.{name}" in self._profile.data:
+                return self._profile.data[f"{self._prefix}.{name}"]
+        return self._profile.datum(f"{self._prefix}.{names[0]}")
+
+    def _terms(self, layer: Layer) -> list[tuple[int, list[Datum]]]:
+        terms = [(n, [self._datum(f"synop_{form}", "synop")]) for form, n in layer.synops.items()]
+        access = f"{self._prefix}.neuron_access"
+        update = self._datum("neuron_update_active", "neuron_update")
+        updates = [update, self._profile.data[access]] if access in self._profile.data else [update]
+        terms.append((layer.neuron_updates, updates))
+        for spike in ("spike_within_tile", "spike_out"):
+            if f"{self._prefix}.{spike}" in self._profile.data:
+                terms.append((layer.spikes, [self._datum(spike)]))
+        return terms
+
+    def joule(self, layer: Layer) -> tuple[float, float, float]:
+        """Return (value, low, high); the idle level of an update bounds it from below."""
+        value = low = high = 0.0
+        for events, data in self._terms(layer):
+            for datum in data:
+                idle = self._profile.data.get(f"{self._prefix}.neuron_update_inactive")
+                least = datum.low if datum.low is not None else datum.value
+                if idle is not None and datum.key.endswith("neuron_update_active"):
+                    least = min(least, idle.low if idle.low is not None else idle.value)
+                value += events * datum.value
+                low += events * least
+                high += events * (datum.high if datum.high is not None else datum.value)
+        return value * PICO, low * PICO, high * PICO
+
+    def used(self) -> list[str]:
+        return [
+            f"{datum.key} = {datum.value} {datum.unit} ({datum.status}; {', '.join(datum.sources)})"
+            for datum in self._profile.data.values()
+            if datum.key.startswith(f"{self._prefix}.")
+            and any(word in datum.key for word in ("synop", "neuron", "spike"))
+        ]
+
+
+def _layer_energy(layer: Layer, models: dict[str, _Model], default: str) -> Energy:
+    figures = {name: model.joule(layer) for name, model in models.items()}
+    low, high = min(f[1] for f in figures.values()), max(f[2] for f in figures.values())
+    return Energy(figures[default][0], low, high)

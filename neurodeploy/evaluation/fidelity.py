@@ -1,0 +1,150 @@
+"""Is it the same network? Two runs of one program compared at every step, population and neuron.
+
+Against another executor of the same integers everything must be equal; the first difference is named with its likely
+cause. Against the float source spikes may differ by rounding; how much they do is measured layer by layer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from neurodeploy.ir.program import STATE_MAX, STATE_SHIFT, Program
+from neurodeploy.results import RunResult
+
+QUANTITIES = ("spikes", "currents", "voltages")
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """The first place where two runs differ: the earliest step, and there the first population in causal order."""
+
+    step: int
+    population: str
+    sample: int
+    neuron: tuple[int, ...]
+    quantity: str
+    expected: float
+    actual: float
+    likely_cause: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`compared` and `mismatches` count values per population and quantity; equal means no mismatch anywhere."""
+
+    compared: dict[str, dict[str, int]]
+    mismatches: dict[str, dict[str, int]]
+    first_divergence: Divergence | None
+    equal: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        total = sum(sum(counts.values()) for counts in self.mismatches.values())
+        object.__setattr__(self, "equal", total == 0)
+
+
+def compare(program: Program, expected: RunResult, actual: RunResult) -> Comparison:
+    """Compare everything both runs recorded.
+
+    Args:
+        expected: the authority, e.g. Lava.
+        actual: the run under test.
+    """
+    compared: dict[str, dict[str, int]] = {}
+    mismatches: dict[str, dict[str, int]] = {}
+    first: tuple[int, int, int] | None = None
+    place: tuple[str, str, np.ndarray, np.ndarray] | None = None
+    for order, population in enumerate(program.populations):
+        name = population.name
+        compared[name], mismatches[name] = {}, {}
+        for rank, quantity in enumerate(QUANTITIES):
+            a, b = getattr(expected, quantity).get(name), getattr(actual, quantity).get(name)
+            if a is None or b is None:
+                continue
+            differs = a != b
+            compared[name][quantity], mismatches[name][quantity] = int(a.size), int(np.count_nonzero(differs))
+            if mismatches[name][quantity]:
+                step = int(differs.reshape(len(a), -1).any(axis=1).argmax())
+                key = (step, order, -rank)
+                if first is None or key < first:
+                    first, place = key, (name, quantity, a, b)
+    divergence = None
+    if first is not None and place is not None:
+        divergence = _divergence(program, first[0], place[0], place[1], expected, actual)
+    return Comparison(compared, mismatches, divergence)
+
+
+def _divergence(
+    program: Program, step: int, name: str, quantity: str, expected: RunResult, actual: RunResult
+) -> Divergence:
+    a, b = getattr(expected, quantity)[name][step], getattr(actual, quantity)[name][step]
+    index = tuple(int(i) for i in np.argwhere(a != b)[0])
+    cause = likely_cause(program, name, step, index, expected, actual)
+    return Divergence(step, name, index[0], index[1:], quantity, float(a[index]), float(b[index]), cause)
+
+
+def likely_cause(
+    program: Program, name: str, step: int, index: tuple[int, ...], expected: RunResult, actual: RunResult
+) -> str:
+    """Guess from the two runs' values around the first difference why they part; a guess, and worded as one."""
+    sequences = [
+        (
+            run.spikes[name][:, *index].astype(np.int64),
+            *(_trace(run, quantity, name, index) for quantity in QUANTITIES[1:]),
+        )
+        for run in (expected, actual)
+    ]
+    (spikes_a, u_a, v_a), (spikes_b, u_b, v_b) = sequences
+    neuron = program.population(name).neuron
+    if _shifted(u_a if u_a is not None else spikes_a, u_b if u_b is not None else spikes_b):
+        return "delay: one run is the other shifted by a step"
+    if u_a is None or u_b is None or v_a is None or v_b is None:
+        return "unknown: states were not recorded"
+    du, dv = int(u_b[step] - u_a[step]), int(v_b[step] - v_a[step])
+    if du:
+        unit = 1 << STATE_SHIFT
+        if abs(du) >= STATE_MAX:
+            return "saturation: the current wrapped in one run and not in the other"
+        if du % unit == 0:
+            return f"weight: the synaptic input differs by {du // unit} (a weight, its low bit or exponent, or a delay)"
+        return "decay: the current differs by less than one unit of input (decay rounding or a bias)"
+    if step and spikes_a[step - 1]:
+        return f"reset: the neuron fired in the step before ({neuron.reset.value} expected)"
+    if spikes_a[step] or spikes_b[step]:
+        return "reset: the neuron fires in this step" if dv else "threshold: the same membrane, another decision"
+    if max(abs(int(v_a[step])), abs(int(v_b[step]))) >= STATE_MAX:
+        return "saturation: the membrane is at its 24-bit limit"
+    return "decay: the membrane differs without a spike or a current that does (decay rounding or a bias)"
+
+
+def _trace(run: RunResult, quantity: str, name: str, index: tuple[int, ...]) -> np.ndarray | None:
+    record = getattr(run, quantity).get(name)
+    return None if record is None else record[:, *index].astype(np.int64)
+
+
+def _shifted(a: np.ndarray, b: np.ndarray) -> bool:
+    """Say whether two sequences that differ are equal after shifting one by a step, and not merely silent."""
+    active = np.any(a) and np.any(b) and len(a) > 2 and len(np.unique(a)) > 1
+    return bool(active and (np.array_equal(a[1:], b[:-1]) or np.array_equal(a[:-1], b[1:])))
+
+
+def agreement(source: RunResult, program_run: RunResult) -> dict[str, float]:
+    """Return per population the share of (step, sample, neuron) at which source and program agree to spike or not."""
+    return {
+        name: float(np.mean(spikes == program_run.spikes[name]))
+        for name, spikes in source.spikes.items()
+        if name in program_run.spikes
+    }
+
+
+def plain(comparison: Comparison) -> dict[str, Any]:
+    """Return a comparison as JSON values."""
+    first = comparison.first_divergence
+    return {
+        "equal": comparison.equal,
+        "compared": comparison.compared,
+        "mismatches": comparison.mismatches,
+        "first_divergence": None if first is None else {**first.__dict__, "neuron": list(first.neuron)},
+    }

@@ -1,0 +1,190 @@
+"""Does rounding explain it? The integer program beside the float network, and the first difference accounted for.
+
+Up to the first difference in time and causal order, both saw the same spikes. So the membranes of the neuron that
+differs may be apart only by what was rounded on the way, and that distance has a bound that follows from the recorded
+integers alone:
+
+    e_i(t) = alpha e_i(t-1) + |d alpha| |i(t-1)| + sum |dw| |x| + |w| |dx| + |d bias| + units
+    e_v(t) = beta e_v(t-1) + |d beta| |v(t-1)| + e_i(t) + |d theta| + units
+
+A difference within the bound is rounding; one beyond it is a defect.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from neurodeploy.artifact import CompiledModel
+from neurodeploy.engine.real import apply
+from neurodeploy.evaluation import fidelity
+from neurodeploy.ir.network import Network
+from neurodeploy.ir.nodes import LIF, Reset, SparseLinear
+from neurodeploy.ir.program import DECAY_ONE, STATE_SHIFT, Neuron, Population, Program, Projection
+from neurodeploy.lowering import lower
+from neurodeploy.results import RunResult
+
+FLOAT32 = 1e-5
+"""Relative error granted to the source's own single-precision arithmetic."""
+
+
+def certify(
+    model: CompiledModel, inputs: np.ndarray, labels: np.ndarray | None, source: RunResult, ours: RunResult
+) -> dict[str, Any]:
+    """Return the outcome of comparing the float source with the program, as JSON values.
+
+    Args:
+        inputs: real input values (step, sample, *input shape); labels: (sample,) or None.
+        source: the float network's run; ours: the program's, with the same input.
+    """
+    spikes_only = replace(source, voltages={}, currents={})
+    outcome = fidelity.plain(fidelity.compare(model.program, spikes_only, ours))
+    accuracy = None
+    if labels is not None:
+        accuracy = {
+            name: float(np.mean(r.predictions == labels)) for name, r in (("source", source), ("program", ours))
+        }
+    first = outcome["first_divergence"]
+    explained = True
+    if first is not None:
+        at = _Place(first["step"], first["sample"], first["population"], tuple(first["neuron"]))
+        distance, bound = (float(x) for x in margins(model, inputs, ours, at))
+        explained = bool(distance <= bound)
+        verdict = "rounding" if explained else "not rounding"
+        outcome["first_divergence"] |= {
+            "distance_to_threshold": distance,
+            "rounding_bound": bound,
+            "likely_cause": f"{verdict}: the source's membrane is {distance:.3g} from threshold, "
+            f"and the recorded roundings can move it by {bound:.3g} there",
+        }
+    return outcome | {
+        "spike_agreement": fidelity.agreement(source, ours),
+        "decision_agreement": float(np.mean(source.predictions == ours.predictions)),
+        "accuracy": accuracy,
+        "explained_by_rounding": explained,
+        "verified": explained,
+    }
+
+
+@dataclass(frozen=True)
+class _Place:
+    step: int
+    sample: int
+    population: str
+    neuron: tuple[int, ...]
+
+
+def margins(model: CompiledModel, inputs: np.ndarray, ours: RunResult, at: _Place) -> tuple[float, float]:
+    """Return how far the source's membrane is from threshold at `at`, and how far rounding can have moved it.
+
+    Both are computed for that one neuron, in membrane units, from the spikes that both runs had in common until then.
+    """
+    network, program = lower(model.source), model.program
+    population = program.population(at.population)
+    node = network.populations[at.population]
+    flat = int(np.ravel_multi_index(at.neuron, population.shape))
+    drive, rounded, slack = _drives(network, program, population, inputs, ours, at, flat)
+    fired = ours.spikes[at.population][:, at.sample].reshape(len(inputs), -1)[: at.step, flat]
+    return _propagate(_Cell.of(node, population, flat), drive, rounded, slack, fired)
+
+
+def _drives(
+    network: Network,
+    program: Program,
+    population: Population,
+    inputs: np.ndarray,
+    ours: RunResult,
+    at: _Place,
+    flat: int,
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return what the neuron received at each step, in real and in rounded weights, and what flooring shifts lose."""
+    steps = at.step + 1
+    drive, rounded, slack = np.zeros(steps), np.zeros(steps), 0.0
+    for projection in program.incoming(population.name):
+        node = network.nodes[projection.name]
+        entered = projection.source == program.input.name
+        history = (inputs if entered else ours.spikes[projection.source])[:steps, at.sample].reshape(steps, -1)
+        history = np.asarray(history, np.float64)
+        payload = program.input.scale if entered else 1.0
+        seen = payload * np.rint(history / payload)
+        if projection.recurrent:
+            history, seen = (np.concatenate([np.zeros_like(x[:1]), x[:-1]]) for x in (history, seen))
+        drive += apply(node, history)[:, flat]
+        rounded += apply(_dequantized(node, projection, population.scale * payload), seen)[:, flat]
+        slack += 1 / population.scale if projection.exponent < 0 else 0.0
+    neuron = population.neuron
+    bias = int(neuron.bias_mantissa.reshape(-1)[flat if neuron.bias_mantissa.size > 1 else 0]) << neuron.bias_exponent
+    return drive, rounded + bias / (population.scale * (1 << STATE_SHIFT)), slack
+
+
+def _dequantized(node: Any, projection: Projection, scale: float) -> Any:
+    unit = 2.0 ** (1 + projection.exponent) / scale
+    mantissa = projection.synapses.mantissa.astype(np.float64) * unit
+    if isinstance(node, SparseLinear):
+        return replace(node, data=mantissa, bias=None)
+    if mantissa.size != node.weight.size:
+        dense = np.zeros_like(node.weight)
+        dense[np.nonzero(node.weight)] = mantissa
+        return replace(node, weight=dense, bias=None)
+    return replace(node, weight=mantissa.reshape(node.weight.shape), bias=None)
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """One neuron's parameters: as meant, and by how much the program's differ."""
+
+    beta: float
+    alpha: float
+    theta: float
+    reset: Reset
+    d_beta: float
+    d_alpha: float
+    d_theta: float
+    unit: float
+
+    @staticmethod
+    def of(node: LIF, population: Population, flat: int) -> _Cell:
+        def pick(values: np.ndarray) -> float:
+            return float(values.reshape(-1)[flat if values.size > 1 else 0])
+
+        neuron: Neuron = population.neuron
+        alpha = 0.0 if node.alpha is None else pick(node.alpha)
+        beta, theta = pick(node.beta), pick(node.threshold)
+        return _Cell(
+            beta,
+            alpha,
+            theta,
+            node.reset,
+            abs(1 - pick(neuron.dv) / DECAY_ONE - beta),
+            abs(1 - pick(neuron.du) / DECAY_ONE - alpha),
+            abs(pick(neuron.vth) / population.scale - theta),
+            1 / (population.scale * (1 << STATE_SHIFT)),
+        )
+
+
+def _propagate(
+    cell: _Cell, drive: np.ndarray, rounded: np.ndarray, slack: float, fired: np.ndarray
+) -> tuple[float, float]:
+    """Return (|v - theta|, bound) at the last step, following the source's own membrane and the recursion above."""
+    i = v = e_i = e_v = 0.0
+    raised = False
+    for step, x in enumerate(drive):
+        before = bool(step and fired[step - 1])
+        e_i = (cell.alpha + cell.d_alpha) * e_i + cell.d_alpha * abs(i)
+        e_i += abs(x - rounded[step]) + slack + 2 * cell.unit
+        i = cell.alpha * i + x
+        if before and cell.reset is Reset.ZERO:
+            v = e_v = 0.0
+        if before and cell.reset is Reset.SUBTRACT:
+            v, e_v = v - cell.theta, e_v + cell.d_theta
+        raised = cell.reset is Reset.SUBTRACT and v > cell.theta
+        e_v = (cell.beta + cell.d_beta) * e_v + cell.d_beta * abs(v) + e_i + cell.unit
+        v = cell.beta * v + i
+        if before and cell.reset is Reset.ZERO_NEXT_STEP:
+            v = e_v = 0.0
+        if before and cell.reset is Reset.SUBTRACT_NEXT_STEP:
+            v, e_v = v - cell.theta, e_v + cell.d_theta
+    distance = abs(v - (2 * cell.theta if raised else cell.theta))
+    return distance, e_v + 2 * cell.d_theta + FLOAT32 * (abs(v) + abs(i) + cell.theta)

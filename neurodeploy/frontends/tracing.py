@@ -1,0 +1,543 @@
+"""Watch a PyTorch module run: every element of every tensor keeps the number of the value it was moved from.
+
+A `Trace` gives the elements of each produced value (a layer's output, a spike, a membrane) numbers of their own.
+Beside each tensor it keeps a *shadow*: an int64 tensor of the same shape that holds those numbers. Whatever only moves
+elements (view, stack, index, permute, ...) is applied to the shadow too, so that a shadow always says where each
+element came from; 0 means a constant zero. Layers and sums make new values; everything else makes an OPAQUE value with
+its place in the user's file. What reads a number back into Python makes a finding: the run would depend on the data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from inspect import signature
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import snntorch
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from neurodeploy.errors import Finding
+
+NEURONS: dict[type[nn.Module], tuple[str, ...]] = {
+    snntorch.Leaky: ("mem",),
+    snntorch.Lapicque: ("mem",),
+    snntorch.Synaptic: ("syn", "mem"),
+    snntorch.RLeaky: ("spk", "mem"),
+    snntorch.RSynaptic: ("spk", "syn", "mem"),
+}
+"""The neurons that are read exactly, with their states in the order in which `forward` takes them."""
+
+LIBRARIES = tuple(str(Path(module.__file__).parent) for module in (torch, snntorch))
+"""Where code is not the user's own."""
+FRONTENDS = str(Path(__file__).parent)
+"""Where the run is started from."""
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+QUERIES = _names(
+    """shape size dim ndim ndimension numel nelement device dtype layout is_cuda is_sparse is_quantized is_mps is_meta
+    is_floating_point is_complex is_contiguous is_leaf is_tensor is_same_size requires_grad requires_grad_ retain_grad
+    grad_fn grad stride storage_offset element_size itemsize nbytes data_ptr get_device names result_type _version
+    __len__ __hash__ __repr__ __str__ __format__ __sizeof__"""
+)
+"""Functions whose result does not depend on the values; printing is allowed."""
+FACTORIES = _names(
+    "zeros_like ones_like full_like empty_like rand_like randn_like new_zeros new_ones new_full new_empty"
+)
+"""Functions that take only shape and type of a tensor."""
+MOVES = _names(
+    """view reshape flatten unflatten squeeze squeeze_ unsqueeze unsqueeze_ permute transpose swapaxes swapdims movedim
+    moveaxis t T mT __getitem__ select narrow unbind split split_with_sizes chunk tensor_split stack cat concat
+    concatenate hstack vstack dstack repeat expand expand_as tile view_as reshape_as index_select flip roll atleast_1d
+    atleast_2d broadcast_to"""
+)
+"""Functions that move elements of their first argument (a tensor or a sequence of tensors) and change none."""
+COPIES = _names(
+    """detach detach_ clone to float double type type_as cpu data contiguous alias positive __pos__ __deepcopy__
+    lift_fresh"""
+)
+"""Functions that return the same elements in the same shape, perhaps in a wider type."""
+ADDITIONS = _names("add add_ __add__ __radd__ __iadd__")
+REDUCTIONS = _names("sum mean")
+DATA_SHAPED = _names("nonzero argwhere unique unique_consecutive masked_select bincount")
+"""Functions whose result has a shape that depends on the values."""
+
+
+def _linear(input, weight, bias=None): ...
+def _conv(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1): ...
+def _average(
+    input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None
+): ...
+def _maximum(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False): ...
+def _batch_norm(input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5): ...
+def _dropout(input, p=0.5, training=True, inplace=False): ...
+def _reduction(input, dim=None, keepdim=False, dtype=None, out=None): ...
+
+
+SIGNATURES: dict[str, Callable[..., None]] = {
+    "linear": _linear,
+    "conv1d": _conv,
+    "conv2d": _conv,
+    "avg_pool1d": _average,
+    "avg_pool2d": _average,
+    "max_pool1d": _maximum,
+    "max_pool2d": _maximum,
+    "batch_norm": _batch_norm,
+}
+"""The stateless layers with their arguments, as torch.nn.functional takes them; torch.nn's layers call these."""
+
+
+class Kind(StrEnum):
+    """What produced a value."""
+
+    INPUT = "input"
+    LAYER = "layer"
+    SPIKES = "spikes"
+    STATE = "state"
+    SUM = "sum"
+    REDUCTION = "reduction"
+    CONSTANT = "constant"
+    OPAQUE = "opaque"
+
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """One produced tensor; its elements carry the numbers first .. first + size - 1 in C order.
+
+    Args:
+        kind, place: what made it, and where in the user's words.
+        name: layer, neuron or operation.
+        step: of a neuron's spikes and states, the index of the call; of an INPUT, the index of the run.
+        inputs: shadows of what it was computed from.
+        settings: of a LAYER, its arguments by name, tensors included; of a STATE {"state": name}; of a REDUCTION
+            {"dims": ...}.
+    """
+
+    kind: Kind
+    shape: tuple[int, ...]
+    first: int
+    place: str
+    name: str = ""
+    step: int = 0
+    inputs: tuple[Tensor, ...] = ()
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        return prod(self.shape)
+
+    @property
+    def numbers(self) -> Tensor:
+        """The shadow of the value itself."""
+        return torch.arange(self.first, self.first + self.size).reshape(self.shape)
+
+
+@dataclass(eq=False)
+class NeuronCall:
+    """One call of a neuron: the shadows of its current and of the states it starts from (None: not followed, zero)."""
+
+    name: str
+    step: int
+    current: Tensor
+    states: dict[str, Tensor | None]
+    nonzero: tuple[str, ...]
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    place: str
+
+
+class Trace:
+    """The record of one or several runs of `net`; use `watch()` around the runs."""
+
+    def __init__(self, net: nn.Module) -> None:
+        self.net = net
+        self.names = {module: name for name, module in net.named_modules()}
+        self.owners = {id(tensor): name for name, tensor in [*net.named_parameters(), *net.named_buffers()]}
+        self.values: list[Value] = []
+        self.calls: dict[str, list[NeuronCall]] = {}
+        self.findings: list[Finding] = []
+        self._firsts: list[int] = []
+        self._next = 1
+        self._shadows: dict[int, tuple[Tensor, Tensor]] = {}
+        self._silent = False
+        self._digests: dict[int, tuple[Tensor, str]] = {}
+
+    # Following tensors
+
+    def shadow(self, tensor: Tensor) -> Tensor | None:
+        """Return the shadow of `tensor`, or None when it is not followed."""
+        entry = self._shadows.get(id(tensor))
+        return entry[1] if entry else None
+
+    def follow(self, tensor: Tensor, shadow: Tensor) -> None:
+        assert tensor.shape == shadow.shape, (tensor.shape, shadow.shape)
+        self._shadows[id(tensor)] = (tensor, shadow)
+
+    def produce(self, kind: Kind, tensor: Tensor, name: str = "", **facts: Any) -> Value:
+        """Number the elements of `tensor` as a new value and follow it."""
+        shape = tuple(tensor.shape)
+        value = Value(kind, shape, self._next, facts.pop("place", None) or self.place(), name, **facts)
+        self.values.append(value)
+        self._firsts.append(value.first)
+        self._next += max(value.size, 1)
+        self.follow(tensor, value.numbers)
+        return value
+
+    def value_at(self, number: int) -> Value:
+        """Return the value that the element `number` (positive) belongs to."""
+        return self.values[bisect_right(self._firsts, number) - 1]
+
+    def digest(self, tensor: Tensor) -> str:
+        """Return a fingerprint of a constant's content."""
+        known = self._digests.get(id(tensor))
+        if known is None:
+            content = tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+            text = f"{tensor.dtype}{tuple(tensor.shape)}{hashlib.sha256(content).hexdigest()}"
+            known = self._digests[id(tensor)] = (tensor, text)
+        return known[1]
+
+    # Where things happen
+
+    def place(self) -> str:
+        """Say which library layer is running and which line of the user's called it."""
+        frame = sys._getframe(1)
+        while frame and (frame.f_code.co_filename.startswith(LIBRARIES) or frame.f_code.co_filename == __file__):
+            frame = frame.f_back
+        user = frame is not None and not frame.f_code.co_filename.startswith(FRONTENDS)
+        line = f"{frame.f_code.co_filename}:{frame.f_lineno}" if user else ""
+        module = self.running_module()
+        layer = f'{describe(module)} "{self.path(module)}"' if module is not None else ""
+        return ", ".join(part for part in (layer, line) if part) or "net"
+
+    def path(self, module: nn.Module) -> str:
+        return ".".join(part for part in ("net", self.names.get(module, "")) if part)
+
+    def running_module(self) -> nn.Module | None:
+        """Return the innermost library layer (torch.nn or snntorch) of the net whose code is running."""
+        frame = sys._getframe(1)
+        while frame:
+            owner = frame.f_locals.get("self")
+            if isinstance(owner, nn.Module) and owner in self.names and owner is not self.net:
+                inside = frame.f_code.co_filename.startswith(LIBRARIES)
+                container = isinstance(owner, nn.Sequential | nn.ModuleList | nn.ModuleDict)
+                return owner if inside and not container else None
+            frame = frame.f_back
+        return None
+
+    # Watching
+
+    @contextmanager
+    def watch(self) -> Iterator[None]:
+        """Follow every torch function and every call of a supported neuron, in this thread, until the end."""
+        originals = {kind: kind.forward for kind in NEURONS}
+        for kind, forward in originals.items():
+            kind.forward = _watched(self, kind, forward)
+        try:
+            with _Mode(self):
+                yield
+        finally:
+            for kind, forward in originals.items():
+                kind.forward = forward
+
+    def observe(self, func: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
+        """Run a torch function and follow what it does to followed tensors."""
+        if self._silent:
+            return func(*args, **kwargs)
+        followed = [t for t in _tensors((args, kwargs)) if id(t) in self._shadows]
+        name = _name(func)
+        if not followed or name in QUERIES or name in FACTORIES or (name in ("__eq__", "__ne__") and None in args[1:2]):
+            return func(*args, **kwargs)
+        if name.endswith("__set__") or name == "backward":
+            result = func(*args, **kwargs)
+            self._spoil(args[0], name)
+            return result
+        handled = self._handle(name, func, args, kwargs)
+        return self._unknown(name, func, args, kwargs) if handled is NotImplemented else handled
+
+    def _handle(self, name: str, func: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
+        if name in MOVES and not isinstance(_first(args, kwargs), Tensor | list | tuple):
+            return NotImplemented
+        if name == "dropout" and not _bound(_dropout, args, kwargs)["training"]:
+            return self._copy(func, args, kwargs)
+        if name in SIGNATURES:
+            return self._layer(name, func, args, kwargs)
+        if name in ADDITIONS:
+            return self._add(name, func, args, kwargs)
+        if name in COPIES:
+            return self._copy(func, args, kwargs)
+        if name in MOVES:
+            return self._move(func, args, kwargs)
+        if name == "__setitem__":
+            return self._set_item(func, args)
+        if name in ("copy_", "zero_"):
+            return self._overwrite(name, func, args, kwargs)
+        if name in REDUCTIONS:
+            return self._reduce(name, func, args, kwargs)
+        return NotImplemented
+
+    # One method per family of functions
+
+    def _layer(self, name: str, func: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
+        settings = _bound(SIGNATURES[name], args, kwargs)
+        source = settings.pop("input")
+        if any(id(t) in self._shadows for t in _tensors(settings)) or self.shadow(source) is None:
+            return NotImplemented
+        result = func(*args, **kwargs)
+        if not isinstance(result, Tensor):
+            return self._opaque(name, result)
+        module = self.running_module()
+        owner = self.names[module] if module is not None else self._owner(settings.get("weight"))
+        frozen = self.shadow(source).clone()
+        self.produce(Kind.LAYER, result, owner or name, inputs=(frozen,), settings={"function": name, **settings})
+        return result
+
+    def _owner(self, weight: Tensor | None) -> str:
+        return self.owners.get(id(weight), "").rpartition(".")[0]
+
+    def _add(self, name: str, func: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
+        if kwargs.get("alpha", 1) != 1 or "out" in kwargs or len(args) < 2:
+            return NotImplemented
+        left, right = args[0], args[1]
+        in_place = name in ("__iadd__", "add_")
+        if not isinstance(right, Tensor) or not isinstance(left, Tensor):
+            zero = (left if isinstance(right, Tensor) else right) == 0
+            return self._copy(func, args, kwargs) if zero and not in_place else NotImplemented
+        result = func(*args, **kwargs)
+        if left.shape != right.shape:
+            return self._opaque(f"{name} with broadcasting", result)
+        inputs = tuple(self._shadow_or_constant(t).clone() for t in (left, right))
+        if in_place:
+            self._spoil(left, "changed in place")
+        self.produce(Kind.SUM, result, name, inputs=inputs)
+        return result
+
+    def _copy(self, func: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
+        followed = [t for t in _tensors((args, kwargs)) if id(t) in self._shadows]
+        result = func(*args, **kwargs)
+        source = followed[0]
+        if not isinstance(result, Tensor) or result.shape != source.shape or result.dtype.is_complex:
+            return self._opaque(_name(func), result)
+        if not self._keeps_values(source, result):
+            return self._opaque(f"{_name(func)} that rounds", result)
+        self.follow(result, self.shadow(source))
+        return result
+
+    def _keeps_values(self, source: Tensor, result: Tensor) -> bool:
+        """Whether a change of type loses nothing: for every value, or for input at least for the values given."""
+        if source.is_floating_point() and torch.promote_types(source.dtype, result.dtype) != result.dtype:
+            numbers = self.shadow(source)
+            given = numbers is not None and numbers.numel() and self.value_at(int(numbers.max())).kind is Kind.INPUT
+            return bool(given) and torch.equal(result.double(), source.double())
+        return torch.equal(result.double(), source.double())
+
+    def _move(self, func: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
+        named = dict(kwargs)
+        if not args:
+            args = (named.pop(next(key for key in ("tensors", "input") if key in named)),)
+        data, rest, name = args[0], args[1:], _name(func)
+        if not name.endswith("_as") and any(id(t) in self._shadows for t in _tensors(rest)):
+            return self._unknown(name, func, args, named)
+        result = func(*args, **named)
+        if isinstance(data, Tensor):
+            shadows = self._shadow_or_constant(data)
+            shadows = shadows.clone() if name.endswith("_") else shadows
+        else:
+            shadows = [self._shadow_or_constant(t) for t in data]
+        moved = func(shadows, *rest, **named)
+        parts = [result] if isinstance(result, Tensor) else list(result)
+        shadows = [moved] if isinstance(moved, Tensor) else list(moved)
+        for part, shadow in zip(parts, shadows, strict=True):
+            if part.shape != shadow.shape or shadow.dtype != torch.int64:
+                return self._opaque(name, result)
+            self.follow(part, shadow)
+        return result
+
+    def _set_item(self, func: Callable, args: tuple) -> Any:
+        target, index, source = args
+        indices = index if isinstance(index, tuple) else (index,)
+        plain = all(isinstance(part, int | slice) or part is Ellipsis or part is None for part in indices)
+        if not plain or not (isinstance(source, Tensor) or source == 0):
+            return NotImplemented
+        shadow = self._shadow_or_constant(target).clone()
+        shadow[index] = self._shadow_or_constant(source) if isinstance(source, Tensor) else 0
+        func(*args)
+        self._spoil(target, "changed in place")
+        self.follow(target, shadow)
+        return None
+
+    def _overwrite(self, name: str, func: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
+        target = args[0]
+        if name == "copy_" and (not isinstance(args[1], Tensor) or args[1].shape != target.shape):
+            return NotImplemented
+        source = self._shadow_or_constant(args[1]) if name == "copy_" else torch.zeros(target.shape, dtype=torch.int64)
+        result = func(*args, **kwargs)
+        if name == "copy_" and not torch.equal(target.double(), args[1].double()):
+            return self._opaque("copy_ that rounds", result)
+        self._spoil(target, "changed in place")
+        self.follow(target, source.clone())
+        return result
+
+    def _reduce(self, name: str, func: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
+        named = _bound(_reduction, args, kwargs)
+        source, dims = named["input"], named["dim"]
+        if not isinstance(source, Tensor) or named["out"] is not None:
+            return NotImplemented
+        dims = tuple(range(source.dim())) if dims is None else (dims,) if isinstance(dims, int) else tuple(dims)
+        result = func(*args, **kwargs)
+        shadow = self._shadow_or_constant(source)
+        self.produce(Kind.REDUCTION, result, name, inputs=(shadow,), settings={"dims": dims})
+        return result
+
+    def _unknown(self, name: str, func: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
+        result = func(*args, **kwargs)
+        results = list(_tensors(result))
+        by_values = name in DATA_SHAPED or name == "__getitem__" or (name == "where" and len(args) == 1)
+        if by_values or not results:
+            self._data_dependence(name)
+        written = args[0] if args and isinstance(args[0], Tensor) else None
+        if written is not None and (any(r is written for r in results) or (name.endswith("_") and name[:2] != "__")):
+            self._spoil(written, name)
+        return self._opaque(name, result)
+
+    def _data_dependence(self, name: str) -> None:
+        finding = Finding(
+            "ND015",
+            self.place(),
+            f"the forward pass reads values back into Python ({name})",
+            "what the net computes then depends on the data, and one run shows only one of its ways",
+            "decide with layers only; keep prints, checks and early exits outside forward",
+        )
+        if finding not in self.findings:
+            self.findings.append(finding)
+
+    def _opaque(self, name: str, result: Any) -> Any:
+        for tensor in _tensors(result):
+            self.produce(Kind.OPAQUE, tensor, name)
+        return result
+
+    def _spoil(self, tensor: Any, name: str) -> None:
+        """Mark `tensor` and every followed tensor that shares its memory as unknown."""
+        if not isinstance(tensor, Tensor):
+            return
+        memory = tensor.untyped_storage().data_ptr()
+        for other, _ in list(self._shadows.values()):
+            if other is tensor or (memory and other.untyped_storage().data_ptr() == memory):
+                self.produce(Kind.OPAQUE, other, name)
+
+    def _shadow_or_constant(self, tensor: Tensor) -> Tensor:
+        shadow = self.shadow(tensor)
+        if shadow is not None:
+            return shadow
+        if not tensor.count_nonzero():
+            return torch.zeros(tensor.shape, dtype=torch.int64)
+        first = self._next
+        self.values.append(Value(Kind.CONSTANT, tuple(tensor.shape), first, self.place(), "a constant"))
+        self._firsts.append(first)
+        self._next += max(tensor.numel(), 1)
+        return self.values[-1].numbers
+
+    # Neurons
+
+    def neuron(self, module: nn.Module, forward: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
+        """Run one call of a supported neuron as a whole and number its spikes and states."""
+        kind, name = type(module), self.names[module]
+        given = dict(zip(("input_", *NEURONS[kind]), args, strict=False)) | kwargs
+        history = self.calls.setdefault(name, [])
+        place, states, nonzero = self.place(), {}, []
+        for state in NEURONS[kind]:
+            tensor = given.get(state)
+            tensor = getattr(module, state) if tensor is None else tensor
+            followed = self.shadow(tensor)
+            states[state] = None if followed is None else followed.clone()
+            if followed is None and tensor.shape == given["input_"].shape and bool(tensor.count_nonzero()):
+                nonzero.append(state)
+        current = self._shadow_or_constant(given["input_"]).clone()
+        result = forward(module, *args, **kwargs)
+        step = len(history)
+        spikes = result[0] if isinstance(result, tuple) else result
+        shape = tuple(spikes.shape)
+        history.append(NeuronCall(name, step, current, states, tuple(nonzero), module.mem.dtype, shape, place))
+        self.produce(Kind.SPIKES, spikes, name, step=step, place=place)
+        for state in NEURONS[kind]:
+            if state != "spk":
+                tensor = getattr(module, state)
+                self.produce(Kind.STATE, tensor, name, step=step, place=place, settings={"state": state})
+        return result
+
+    @contextmanager
+    def silence(self) -> Iterator[None]:
+        """Let torch functions pass unfollowed."""
+        before, self._silent = self._silent, True
+        try:
+            yield
+        finally:
+            self._silent = before
+
+
+class _Mode(TorchFunctionMode):
+    def __init__(self, trace: Trace) -> None:
+        super().__init__()
+        self.trace = trace
+
+    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        return self.trace.observe(func, args, kwargs or {})
+
+
+def _watched(trace: Trace, kind: type[nn.Module], forward: Callable) -> Callable:
+    def call(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        if type(self) is not kind or self not in trace.names:
+            return forward(self, *args, **kwargs)
+        with trace.silence():
+            return trace.neuron(self, forward, args, kwargs)
+
+    return call
+
+
+def describe(module: nn.Module) -> str:
+    """Name a module's class as its user writes it."""
+    kind = type(module)
+    package = kind.__module__.split(".")[0]
+    if kind.__module__.startswith("torch.nn"):
+        return f"torch.nn.{kind.__name__}"
+    return f"{package}.{kind.__name__}" if package == "snntorch" else kind.__name__
+
+
+def _bound(claim: Callable[..., None], args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:
+    bound = signature(claim).bind(*args, **kwargs)
+    bound.apply_defaults()
+    return dict(bound.arguments)
+
+
+def _name(func: Callable) -> str:
+    name = getattr(func, "__name__", repr(func))
+    if name == "__get__":
+        return func.__self__.__name__
+    return f"{func.__self__.__name__}.__set__" if name == "__set__" else name
+
+
+def _first(args: tuple, kwargs: dict[str, Any]) -> Any:
+    return args[0] if args else kwargs.get("tensors", kwargs.get("input"))
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _tensors(item)
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _tensors(item)

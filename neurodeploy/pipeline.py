@@ -1,0 +1,296 @@
+"""The flow, and nothing else: load -> lower -> quantize -> place -> emit -> run -> verify, evaluate.
+
+          Network ------------------> Program -----> CompiledModel ---> RunResult ---> certificate, Evaluation
+    load -> lower -> (Network) -> quantize -> place -> emit ------> run ------------> verify, evaluate
+
+Nothing here does arithmetic: each function calls the room that does, in the order of the picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from neurodeploy import datasets
+from neurodeploy.artifact import CompiledModel, array_fingerprint
+from neurodeploy.engine.fast import run_fast
+from neurodeploy.engine.real import run_real
+from neurodeploy.engine.reference import run_reference
+from neurodeploy.errors import Change, Finding, UnsupportedError, UsageError, VerificationError
+from neurodeploy.evaluation import activity, energy, fidelity, rounding
+from neurodeploy.hardware import load_profile
+from neurodeploy.ir.network import Network
+from neurodeploy.ir.nodes import InputKind
+from neurodeploy.lowering import lower
+from neurodeploy.results import RunResult
+
+Progress = Callable[[int, int], None]
+BACKENDS = {"loihi2": "neurodeploy.backends.loihi2"}
+EXECUTORS = ("engine", "lava", "lava-models")
+AUTHORITIES = ("lava", "lava-models", "engine", "source")
+CALIBRATION_SAMPLES = 256
+"""Samples of calibration data that are run in real numbers to measure ranges."""
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Input in real values (step, sample, *input shape), its labels (sample,) or None, and what it is called."""
+
+    name: str
+    inputs: np.ndarray
+    labels: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a run amounts to; accuracy is None without labels, never 0."""
+
+    executor: str
+    samples: int
+    accuracy: float | None
+    latency_steps: int
+    activity: activity.Activity
+    energy: energy.EnergyReport
+
+
+def compile(
+    model: str | Path | Network,
+    target: str | Path,
+    *,
+    calibration: str | Path | None = None,
+    steps: int | None = None,
+    allow: Collection[str] = (),
+    progress: Progress | None = None,
+    **loading: Any,
+) -> CompiledModel:
+    """Translate `model` for `target`, in memory; `neurodeploy.save_artifact` writes it.
+
+    Args:
+        model: a file, "file.py:Net" together with `weights`, or a Network.
+        target: a shipped profile's name or the path of a profile.
+        calibration: data (see `read_data`) on which ranges are measured; without it they are bounded from the weights.
+        steps: length of an encoding for models that record none: rate coding for spikes, direct current otherwise.
+        allow: codes of substitutions the user accepts.
+        loading: weights, example_shape, dt, trust_pickle of `frontends.load`.
+
+    Raises:
+        NeurodeployError: whatever the rooms on the way refuse, with every finding at once.
+    """
+    profile = load_profile(target)
+    backend = _backend(profile.backend)
+    network = model if isinstance(model, Network) else load(model, allow=allow, **loading)
+    network = _with_encoding(network, steps)
+    ranges = None
+    if calibration is not None:
+        samples = read_data(calibration, network.encoding, network.input_node.shape, CALIBRATION_SAMPLES)
+        network = _covering(network, samples)
+        ranges = run_real(lower(network), samples.inputs, progress)[1]
+    program = backend.quantize(lower(network), ranges)
+    _refuse_unallowed(program.deviations, allow)
+    provenance = {
+        "model": "a Network" if isinstance(model, Network) else Path(model).name,
+        "calibration": None if calibration is None else Path(calibration).name,
+        "versions": {name: version(name) for name in ("neurodeploy", "numpy")},
+    }
+    return CompiledModel(program, backend.place(program, profile), profile, network, provenance)
+
+
+def load(model: str | Path, **loading: Any) -> Network:
+    """Read a trained model; see `frontends.load`."""
+    return import_module("neurodeploy.frontends").load(model, **loading)
+
+
+def read_data(data: str | Path, encoding: dict | None, shape: tuple[int, ...], limit: int | None = None) -> Samples:
+    """Return samples by name ("digits", "mnist": the test split, encoded as the model says) or from an .npz file.
+
+    Args:
+        encoding: the model's own `datasets.Encoding` in plain form; only datasets by name need one.
+        shape: of one input step; a trailing shape of the same size is reshaped to it.
+
+    Raises:
+        LoadError: when the file or dataset cannot be read.
+        UsageError: ND402 when the model records no encoding, ND403 when the shape does not fit.
+    """
+    if str(data) in datasets.NAMES:
+        if encoding is None:
+            raise UsageError(_no_encoding(str(data)))
+        dataset = datasets.load(str(data), limit=limit)
+        inputs, labels, name = (
+            datasets.Encoding.from_plain(encoding).encode(dataset.images),
+            dataset.labels,
+            dataset.name,
+        )
+    else:
+        recording = datasets.load_npz(data)
+        inputs, labels, name = recording.inputs[:, :limit], recording.labels, recording.name
+        labels = None if labels is None else labels[:limit]
+    if int(np.prod(inputs.shape[2:])) != int(np.prod(shape)):
+        raise UsageError(_wrong_shape(name, inputs.shape[2:], shape))
+    return Samples(name, inputs.reshape(*inputs.shape[:2], *shape), labels)
+
+
+def run(
+    model: CompiledModel,
+    samples: Samples,
+    *,
+    on: str = "engine",
+    record_states: bool = False,
+    progress: Progress | None = None,
+    timeout_s: float | None = None,
+) -> RunResult:
+    """Run `model` on one of `EXECUTORS`.
+
+    Raises:
+        UsageError: ND401 for any other executor.
+        UnsupportedError: ND220, ND221 for input the model was not compiled for.
+    """
+    backend = _backend(model.profile.backend)
+    payload = backend.payloads(model.program.input, samples.inputs)
+    if on == "engine":
+        return run_fast(model.program, payload, record_states, progress)
+    if on not in EXECUTORS:
+        raise UsageError(_unknown("executor", on, EXECUTORS))
+    return backend.run(
+        model.program, payload, on=on, record_states=record_states, progress=progress, timeout_s=timeout_s
+    )
+
+
+def verify(
+    model: CompiledModel,
+    samples: Samples,
+    *,
+    against: str = "lava",
+    progress: Progress | None = None,
+    timeout_s: float | None = None,
+) -> tuple[CompiledModel, dict[str, Any]]:
+    """Hold the engine against an authority on `samples` and return the model with the certificate, and the certificate.
+
+    Against "lava" and "lava-models" (Lava's simulator) and "engine" (the reference arithmetic), spikes and states must
+    be equal at every step. Against "source" (the float network in PyTorch) they may differ as far as the recorded
+    roundings reach; the certificate says how much they do and whether rounding explains the first difference.
+
+    Raises:
+        UsageError: ND401 for any other authority.
+    """
+    if against not in AUTHORITIES:
+        raise UsageError(_unknown("authority", against, AUTHORITIES))
+    ours = run(model, samples, on="engine", record_states=True)
+    if against == "source":
+        theirs = import_module("neurodeploy.frontends.source").run_source(
+            model.source, samples.inputs, record_states=True
+        )
+        outcome = rounding.certify(model, samples.inputs, samples.labels, theirs, ours)
+    else:
+        payload = _backend(model.profile.backend).payloads(model.program.input, samples.inputs)
+        if against == "engine":
+            theirs = run_reference(model.program, payload)
+        else:
+            theirs = run(model, samples, on=against, record_states=True, progress=progress, timeout_s=timeout_s)
+        outcome = fidelity.plain(fidelity.compare(model.program, theirs, ours))
+        outcome["verified"] = outcome["equal"]
+    certificate = {
+        "against": against,
+        "expected": theirs.executor,
+        "actual": ours.executor,
+        "program": model.fingerprint,
+        "input": {
+            "name": samples.name,
+            "steps": samples.inputs.shape[0],
+            "samples": samples.inputs.shape[1],
+            "sha256": array_fingerprint(samples.inputs),
+        },
+        **outcome,
+    }
+    return replace(model, certificates=(*model.certificates, certificate)), certificate
+
+
+def verification_error(certificate: dict[str, Any]) -> VerificationError | None:
+    """Return the error of a certificate that failed, or None."""
+    if certificate["verified"]:
+        return None
+    first = certificate["first_divergence"]
+    place = f"step {first['step']}, {first['population']}{first['neuron']}, sample {first['sample']}"
+    values = (certificate["expected"], first["expected"], certificate["actual"], first["actual"])
+    what = "{}: {} has {:g}, {} {:g}".format(first["quantity"], *values)
+    fix = "compile the model again; if it still differs, report it with the artefact and the input"
+    return VerificationError(Finding("ND400", place, what, first["likely_cause"], fix), **first)
+
+
+def evaluate(model: CompiledModel, samples: Samples, result: RunResult) -> Evaluation:
+    """Count and judge a run of `model` on `samples`."""
+    payload = _backend(model.profile.backend).payloads(model.program.input, samples.inputs)
+    counted = activity.count(model.program, payload, result)
+    accuracy = None if samples.labels is None else float(np.mean(result.predictions == samples.labels))
+    estimated = energy.estimate(counted, model.profile)
+    return Evaluation(
+        result.executor, len(result.predictions), accuracy, model.program.latency_steps, counted, estimated
+    )
+
+
+def _backend(name: str) -> ModuleType:
+    if name not in BACKENDS:
+        raise UsageError(_unknown("backend", name, tuple(BACKENDS)))
+    return import_module(BACKENDS[name])
+
+
+def _with_encoding(network: Network, steps: int | None) -> Network:
+    """Set the length of the encoding; a network that records none gets the plainest one for its input."""
+    if steps is None:
+        return network
+    kind = "rate" if network.input_node.kind is InputKind.SPIKES else "direct"
+    recorded = network.encoding or datasets.Encoding(kind, steps).to_plain()
+    return replace(network, encoding={**recorded, "steps": steps})
+
+
+def _covering(network: Network, samples: Samples) -> Network:
+    """Widen the input to what the calibration data hold."""
+    node, inputs = network.input_node, samples.inputs
+    binary = node.kind is InputKind.SPIKES and bool(np.isin(inputs, (0, 1)).all())
+    low, high = min(node.low, float(inputs.min())), max(node.high, float(inputs.max()))
+    wider = replace(
+        node,
+        kind=InputKind.SPIKES if binary else InputKind.GRADED,
+        low=low,
+        high=high,
+        levels=node.levels if (low, high) == (node.low, node.high) else None,
+    )
+    return replace(network, nodes=network.nodes | {network.input: wider})
+
+
+def _refuse_unallowed(deviations: Collection[Any], allow: Collection[str]) -> None:
+    refused = [d for d in deviations if d.change is Change.SUBSTITUTION and d.code not in allow]
+    if refused:
+        raise UnsupportedError(
+            *(Finding(d.code, d.place, d.what, "the meaning would change", f"--allow {d.code}") for d in refused)
+        )
+
+
+def _unknown(kind: str, name: str, known: tuple[str, ...]) -> Finding:
+    return Finding("ND401", name, f"no such {kind}", f"known are {', '.join(known)}", "use one of these")
+
+
+def _no_encoding(data: str) -> Finding:
+    return Finding(
+        "ND402",
+        data,
+        "the model does not say how images become input over time",
+        "an encoding is part of what the network was trained with, so it is not guessed",
+        "compile with --steps T (rate coding for spikes, direct current otherwise), or save the model with encoding=",
+    )
+
+
+def _wrong_shape(name: str, found: tuple[int, ...], wanted: tuple[int, ...]) -> Finding:
+    return Finding(
+        "ND403",
+        name,
+        f"samples of shape {found}",
+        f"the model reads {wanted} per step",
+        "give data of the model's own shape, as (step, sample, *neuron)",
+    )
