@@ -124,6 +124,7 @@ class Value:
         inputs: shadows of what it was computed from.
         settings: of a LAYER, its arguments by name, tensors included; of a STATE {"state": name}; of a REDUCTION
             {"dims": ...}.
+        layer: of an OPAQUE value, the library layer whose code made it, or "".
     """
 
     kind: Kind
@@ -134,6 +135,7 @@ class Value:
     step: int = 0
     inputs: tuple[Tensor, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
+    layer: str = ""
 
     @property
     def size(self) -> int:
@@ -218,9 +220,11 @@ class Trace:
             frame = frame.f_back
         user = frame is not None and not frame.f_code.co_filename.startswith(FRONTENDS)
         line = f"{frame.f_code.co_filename}:{frame.f_lineno}" if user else ""
+        return ", ".join(part for part in (self.running_layer(), line) if part) or "net"
+
+    def running_layer(self) -> str:
         module = self.running_module()
-        layer = f'{describe(module)} "{self.path(module)}"' if module is not None else ""
-        return ", ".join(part for part in (layer, line) if part) or "net"
+        return f'{describe(module)} "{self.path(module)}"' if module is not None else ""
 
     def path(self, module: nn.Module) -> str:
         return ".".join(part for part in ("net", self.names.get(module, "")) if part)
@@ -425,7 +429,7 @@ class Trace:
 
     def _opaque(self, name: str, result: Any) -> Any:
         for tensor in _tensors(result):
-            self.produce(Kind.OPAQUE, tensor, name)
+            self.produce(Kind.OPAQUE, tensor, name, layer=self.running_layer())
         return result
 
     def _spoil(self, tensor: Any, name: str) -> None:

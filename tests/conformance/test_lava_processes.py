@@ -170,7 +170,7 @@ def test_zero_reset_equals_stock_lif_in_floating_point():
 
 
 def test_neurons_rest_between_samples_and_before_the_first():
-    """With a bias that would fire in every step, spikes and states exist only within the samples, which are all alike."""
+    """With a bias that fires in every step, spikes and states exist only within the samples, which are all alike."""
     lif = ResettingLIF(
         shape=(1,), du=FORGETS, vth=1, bias_mant=100, reset="none", first_step=3, period=4, active_steps=3
     )

@@ -202,7 +202,7 @@ def test_convolution_of_graded_input_on_the_runtime():
 
 def test_stock_conv_fails_from_128_on():
     """The reason for PyConvModelWide: Lava's own Conv model keeps its geometry in 8 bits, too few under NumPy 2."""
-    from neurodeploy.backends.loihi2.processes import PyConvModelWide
+    from neurodeploy.backends.loihi2.processes import PyConvModelWide  # isort: split
 
     from lava.proc.conv import utils
 
@@ -230,16 +230,23 @@ def test_misfits_are_refused_before_anything_starts():
 
 
 @pytest.fixture
-def left_behind(tmp_path, monkeypatch):
+def temporary(monkeypatch):
+    """Yield the directory for temporary files of this test's runs, with a path short enough for sockets."""
+    with tempfile.TemporaryDirectory(prefix="nd-test-") as name:
+        monkeypatch.setattr(tempfile, "tempdir", name)
+        yield Path(name)
+
+
+@pytest.fixture
+def left_behind(temporary):
     """Return a function that lists what this test's runs left: processes, shared memory, files."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     shared_memory = Path("/dev/shm")
     before = set(shared_memory.iterdir())
 
     def leftovers():
         deadline = time.monotonic() + 5
         while True:
-            found = [*running(tmp_path), *(set(shared_memory.iterdir()) - before), *tmp_path.iterdir()]
+            found = [*running(temporary), *(set(shared_memory.iterdir()) - before), *temporary.iterdir()]
             if not found or time.monotonic() > deadline:
                 return found
             time.sleep(0.1)
@@ -311,7 +318,7 @@ def test_interrupt_ends_everything(left_behind):
     assert left_behind() == []
 
 
-def test_worker_dies_with_its_parent(left_behind, tmp_path):
+def test_worker_dies_with_its_parent(left_behind, temporary):
     """When the calling process is killed outright, no process, shared memory or file outlives it."""
     script = "\n".join([
         "import os, signal",
@@ -321,7 +328,7 @@ def test_worker_dies_with_its_parent(left_behind, tmp_path):
         "run(chain([5, 5]), spikes((50, 2000, 5)), progress=kill)",
     ])  # fmt: skip
     paths = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
-    environment = {**os.environ, "PYTHONPATH": paths, "TMPDIR": str(tmp_path)}
+    environment = {**os.environ, "PYTHONPATH": paths, "TMPDIR": str(temporary)}
     caller = subprocess.run([sys.executable, "-c", script], env=environment, check=False)
     assert caller.returncode == -signal.SIGKILL
     assert left_behind() == []

@@ -1,8 +1,8 @@
 """A `Program` as connected Lava Processes, for our own runs and for Lava programs of other people.
 
 One population becomes one neuron Process and one projection one connection Process, both with the program's shapes:
-(channel, y, x). Lava's Conv counts (x, y, channel) and convolves where we correlate; that is settled at its ports and in
-its kernel, and nowhere else.
+(channel, y, x). Lava's Conv counts (x, y, channel) and convolves where we correlate; that is settled at its ports and
+in its kernel, and nowhere else.
 """
 
 from __future__ import annotations

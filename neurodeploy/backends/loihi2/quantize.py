@@ -247,8 +247,6 @@ def choose_scale(
     safe = [s for s in fine if s * voltage <= room]
     seen = [s for s in fine if ranges and s * ranges.voltage * CALIBRATION_MARGIN <= room]
     scale = (safe or seen or fine[-1:])[0]
-    if node.threshold.size == 1:
-        scale = max(1, int(theta * scale)) / theta
     return scale, Headroom(current, voltage, bool(safe))
 
 

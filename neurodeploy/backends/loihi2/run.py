@@ -38,6 +38,9 @@ average. Lava takes 1 to 5 ms a step on small networks and about a second on its
 GRACE_S = 2.0
 """Seconds between asking the worker's processes to end and killing them."""
 LAST_LINES = 30
+SOCKET_PATH_MAX = 103
+"""The longest path of a Unix socket, on macOS; Linux allows four more."""
+SOCKET_IN_JOB = len("/pymp-12345678/listener-12345678")
 
 Progress = Callable[[int, int], None]
 
@@ -127,7 +130,7 @@ def run_on_runtime(
     refuse_misfits(program)
     schedule = Schedule.of(program, steps=samples.shape[1], samples=samples.shape[0])
     total = schedule.total_steps(program)
-    with tempfile.TemporaryDirectory(prefix="neurodeploy-lava-") as name:
+    with tempfile.TemporaryDirectory(prefix="neurodeploy-") as name:
         directory = Path(name)
         worker.write_job(directory, program, samples, record_states)
         with supervised_worker(directory) as process:
@@ -140,7 +143,10 @@ def supervised_worker(directory: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Start the worker in a session of its own; on any way out, end every process of that session."""
     root = Path(neurodeploy.__file__).resolve().parents[1]
     paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
-    one_thread = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    environment |= {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    if len(str(directory)) + SOCKET_IN_JOB <= SOCKET_PATH_MAX:
+        environment["TMPDIR"] = str(directory)  # where multiprocessing leaves a folder when it is ended
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", worker.__name__, str(directory), str(os.getpid())],
@@ -148,7 +154,7 @@ def supervised_worker(directory: Path) -> Iterator[subprocess.Popen[bytes]]:
             stdout=log,
             stderr=subprocess.STDOUT,
             cwd=directory,
-            env={**os.environ, **one_thread, "PYTHONPATH": os.pathsep.join(paths)},
+            env=environment,
             start_new_session=True,
         )
     try:

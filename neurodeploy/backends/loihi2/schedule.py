@@ -25,7 +25,7 @@ class Schedule:
 
     @staticmethod
     def of(program: Program, steps: int, samples: int) -> Schedule:
-        """Samples back to back, with one empty step between them where the last spikes of one could loop into the next."""
+        """Samples back to back; in a program with loops one empty step keeps the spikes of one out of the next."""
         return Schedule(steps, samples, steps + int(program.recurrent))
 
     def total_steps(self, program: Program) -> int:

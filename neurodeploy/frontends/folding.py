@@ -1,0 +1,365 @@
+"""Fold the unrolled steps of a `Trace` into one step's wiring, and hold every step to it.
+
+What a neuron reads at a step is a tree of layers over spikes, input and zeros. Time is relative in it, so the trees of
+all steps must be equal. Only the first step may differ, in that what was delayed was zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from neurodeploy.errors import Finding
+from neurodeploy.frontends.tracing import Kind, NeuronCall, Trace, Value
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Zero:
+    """A constant zero: a state at rest."""
+
+    def __str__(self) -> str:
+        return "zero"
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The net's input of the step (`axis` is the time axis of the example), or all of it at every step (None)."""
+
+    axis: int | None
+    offset: int
+    shape: Shape
+
+    def __str__(self) -> str:
+        return "the input" if not self.offset else f"the input of {self.offset:+d} steps"
+
+
+@dataclass(frozen=True)
+class Spikes:
+    """A neuron's spikes of `delay` steps ago."""
+
+    neuron: str
+    delay: int
+
+    def __str__(self) -> str:
+        return f'the spikes of "{self.neuron}"' + (f" {self.delay} steps before" if self.delay else "")
+
+
+@dataclass(frozen=True)
+class Applied:
+    """A layer applied to `operand`; `settings` is a fingerprint of all its arguments."""
+
+    name: str
+    settings: str
+    operand: Tree
+    value: Value = field(compare=False)
+
+    def __str__(self) -> str:
+        return f"{self.name}({self.operand})"
+
+
+@dataclass(frozen=True)
+class Reshaped:
+    """The elements of `operand` in C order under another shape."""
+
+    shape: Shape
+    operand: Tree
+
+    def __str__(self) -> str:
+        return f"reshape({self.operand})"
+
+
+@dataclass(frozen=True)
+class Sum:
+    """Terms in the order in which they were added."""
+
+    terms: tuple[Tree, ...]
+
+    def __str__(self) -> str:
+        return " + ".join(map(str, self.terms))
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """Something that cannot be expressed, and why."""
+
+    finding: Finding
+
+    def __str__(self) -> str:
+        return f"<{self.finding.what}>"
+
+
+Tree = Zero | Samples | Spikes | Applied | Reshaped | Sum | Unknown
+
+
+class Folding:
+    """The per-step wiring of every neuron in `trace`.
+
+    After construction: `wiring` is neuron -> what it reads at a step, `findings` everything that stands against it, and
+    `used` the numbers of the layers' values that some neuron reads.
+    """
+
+    def __init__(self, trace: Trace, runs: int) -> None:
+        self.trace = trace
+        self.runs = runs
+        self.findings: list[Finding] = []
+        self.used: set[int] = set()
+        self._trees: dict[tuple[int, int], Tree] = {}
+        self._states = {
+            (value.name, value.step, value.settings.get("state", "spk")): value
+            for value in trace.values
+            if value.kind in (Kind.SPIKES, Kind.STATE)
+        }
+        self.steps = max((len(calls) for calls in trace.calls.values()), default=0)
+        self.wiring = {name: self._fold(name, calls) for name, calls in trace.calls.items()}
+
+    # What a neuron reads
+
+    def tree(self, shadow: Tensor, step: int, place: str) -> Tree:
+        """Return where the elements of `shadow` come from, seen from `step`."""
+        numbers = shadow.reshape(-1)
+        low, high = (int(numbers.min()), int(numbers.max())) if numbers.numel() else (0, 0)
+        if high == 0:
+            return Zero()
+        value = self.trace.value_at(high)
+        if value.kind is Kind.INPUT:
+            return self._samples(value, shadow, step, place)
+        tree = self._value_tree(value, step)
+        if isinstance(tree, Unknown):
+            return tree
+        whole = low == value.first and numbers.numel() == value.size and torch.equal(numbers, value.numbers.reshape(-1))
+        if not whole or shadow.shape[:1] != value.shape[:1]:
+            return _unknown(
+                place,
+                f"it reads a rearrangement of what {value.name} ({value.place}) computes",
+                "only whole outputs of one step, perhaps reshaped with the batch axis first, have a counterpart",
+                "apply layers step by step and sample by sample; use permutations and slices on the input only",
+            )
+        return tree if shadow.shape == value.shape else Reshaped(tuple(shadow.shape[1:]), tree)
+
+    def _samples(self, value: Value, shadow: Tensor, step: int, place: str) -> Tree:
+        numbers, everything = shadow.reshape(-1), value.numbers
+        if torch.equal(numbers, everything.reshape(-1)):
+            return _reshaped(
+                Samples(None, value.step - step if self.runs > 1 else 0, tuple(value.shape[1:])), shadow, value.shape[0]
+            )
+        if shadow.dim() and numbers[0] >= value.first:
+            position = torch.unravel_index(numbers[0] - value.first, value.shape)
+            for axis, index in enumerate(position):
+                part = everything.select(axis, int(index))
+                if part.dim() and torch.equal(numbers, part.reshape(-1)):
+                    offset = int(index) - step + (value.step if self.runs > 1 else 0)
+                    return _reshaped(Samples(axis, offset, tuple(part.shape[1:])), shadow, part.shape[0])
+        return _unknown(
+            place,
+            "it reads a part or a rearrangement of the input",
+            "a step reads the whole input, or one index of one time axis, with the batch axis first in what is left",
+            "move slicing and reordering of samples out of the net",
+        )
+
+    def _value_tree(self, value: Value, step: int) -> Tree:
+        key = (value.first, step)
+        if key not in self._trees:
+            self._trees[key] = self._new_tree(value, step)
+        return self._trees[key]
+
+    def _new_tree(self, value: Value, step: int) -> Tree:
+        match value.kind:
+            case Kind.SPIKES:
+                return Spikes(value.name, step - value.step)
+            case Kind.LAYER:
+                self.used.add(value.first)
+                operand = self.tree(value.inputs[0], step, value.place)
+                return (
+                    operand if isinstance(operand, Unknown) else Applied(value.name, self._key(value), operand, value)
+                )
+            case Kind.SUM:
+                terms: list[Tree] = []
+                for shadow in value.inputs:
+                    term = self.tree(shadow, step, value.place)
+                    if isinstance(term, Unknown):
+                        return term
+                    terms += term.terms if isinstance(term, Sum) else (term,)
+                return Sum(tuple(terms))
+            case Kind.STATE:
+                return _unknown(
+                    value.place,
+                    f'a layer reads the membrane or current of "{value.name}"',
+                    "populations exchange spikes; real-valued states stay inside their core",
+                    "feed the spikes, or give the next layer spikes of a further neuron",
+                )
+        return self._opaque(value)
+
+    def _opaque(self, value: Value) -> Unknown:
+        if value.layer:
+            what, why = f"{value.layer} has no exact counterpart", f"it computes `{value.name}`"
+            fix = "replace it, or compute it outside the net; `neurodeploy explain ND024` lists what is read exactly"
+            return Unknown(Finding("ND024", value.place, what, why, fix))
+        return _unknown(
+            value.place,
+            f"`{value.name}` lies between the input and a neuron",
+            "only linear layers, pooling, batch norm, reshapes and sums of currents have an exact counterpart",
+            "write it with those, or compute it before the net as part of the encoding",
+        )
+
+    def _key(self, value: Value) -> str:
+        parts = []
+        for name, setting in value.settings.items():
+            parts.append(f"{name}={self.trace.digest(setting) if isinstance(setting, Tensor) else setting!r}")
+        return " ".join([*parts, str(tuple(value.inputs[0].shape[1:]))])
+
+    # Every step like the second
+
+    def _fold(self, name: str, calls: list[NeuronCall]) -> Tree:
+        if len(calls) != self.steps or self.steps < 2:
+            self._miscounted(name, calls)
+            return Zero()
+        trees = [self.tree(call.current, call.step, call.place) for call in calls]
+        unknown = [tree for tree in trees if isinstance(tree, Unknown)]
+        if unknown:
+            self._add(*(tree.finding for tree in unknown))
+            return Zero()
+        reference = trees[1]
+        for step, tree in enumerate(trees):
+            if not (tree == reference or (step == 0 and first_step_of(reference, tree))):
+                self._add(_wired_differently(calls[step], tree, reference))
+                break
+        self._check_leaves(reference, calls[1].place)
+        for call in calls:
+            if not self._carries_states(call):
+                break
+        return reference
+
+    def _miscounted(self, name: str, calls: list[NeuronCall]) -> None:
+        what = f"it is called {len(calls)} times where others are called {self.steps} times"
+        why = "one step calls every neuron exactly once; a second use would need a second set of membranes"
+        fix = "give every place of use a neuron of its own, and call it at every step"
+        if len(calls) == self.steps:
+            what, why = "the example makes it take one step only", "a loop shows itself from its second step on"
+            fix = "record with an example of at least two steps"
+        self._add(Finding("ND016", calls[0].place, what, why, fix))
+
+    def _carries_states(self, call: NeuronCall) -> bool:
+        """Check that a call starts from rest, or from its own states of the step before."""
+        for state, shadow in call.states.items():
+            at_rest = (shadow is None and state not in call.nonzero) or (
+                shadow is not None and (tuple(shadow.shape) != call.shape or not shadow.any())
+            )
+            if call.step == 0 and not at_rest:
+                self._add(
+                    Finding(
+                        "ND018",
+                        call.place,
+                        f"the first step starts from a `{state}` that is not zero",
+                        "every target starts its neurons at rest",
+                        "start from zeros, e.g. with the neuron's reset_mem()",
+                    )
+                )
+                return False
+            if call.step and not self._own(call, state, shadow):
+                self._add(_not_handed_back(call, state, rest=at_rest))
+                return False
+        return True
+
+    def _own(self, call: NeuronCall, state: str, shadow: Tensor | None) -> bool:
+        before = self._states[call.name, call.step - 1, state]
+        return shadow is not None and torch.equal(shadow, before.numbers)
+
+    def _check_leaves(self, tree: Tree, place: str) -> None:
+        for leaf in leaves(tree):
+            match leaf:
+                case Zero():
+                    self._add(_unknown(place, "it reads a constant at every step", "", "").finding)
+                case Spikes(neuron, delay) if delay not in (0, 1):
+                    why = "a connection may wait one step, as recurrence does"
+                    what = f'it reads spikes of "{neuron}" of {delay} steps before'
+                    self._add(Finding("ND016", place, what, why, "read the spikes of this step or of the one before"))
+                case Samples(_, offset) if offset:
+                    why = "the net would have to know its input of another step"
+                    fix = "use index k of the time axis at step k"
+                    self._add(Finding("ND026", place, f"its step k reads the input of step k{offset:+d}", why, fix))
+
+    def _add(self, *findings: Finding) -> None:
+        self.findings += [finding for finding in dict.fromkeys(findings) if finding not in self.findings]
+
+
+def leaves(tree: Tree) -> list[Tree]:
+    """Return the zeros, samples and spikes that `tree` is built on."""
+    match tree:
+        case Applied(operand=operand) | Reshaped(operand=operand):
+            return leaves(operand)
+        case Sum(terms):
+            return [leaf for term in terms for leaf in leaves(term)]
+    return [tree]
+
+
+def first_step_of(tree: Tree, first: Tree) -> bool:
+    """Whether `first` is `tree` at step 0, where everything delayed is zero (and may be left out)."""
+    match tree, first:
+        case _, Zero():
+            return vanishes(tree)
+        case Applied(name, settings, operand), Applied(name_, settings_, operand_):
+            return (name, settings) == (name_, settings_) and first_step_of(operand, operand_)
+        case Reshaped(shape, operand), Reshaped(shape_, operand_):
+            return shape == shape_ and first_step_of(operand, operand_)
+        case Sum(terms), _:
+            left = list(first.terms) if isinstance(first, Sum) else [first]
+            for term in terms:
+                if left and (term == left[0] or first_step_of(term, left[0])):
+                    left.pop(0)
+                elif not vanishes(term):
+                    return False
+            return not left
+    return tree == first
+
+
+def vanishes(tree: Tree) -> bool:
+    """Whether `tree` is exactly zero at step 0."""
+    match tree:
+        case Zero():
+            return True
+        case Spikes(_, delay):
+            return delay > 0
+        case Reshaped(operand=operand):
+            return vanishes(operand)
+        case Applied(operand=operand, value=value):
+            offset = value.settings["function"] == "batch_norm" or value.settings.get("bias") is not None
+            return not offset and vanishes(operand)
+        case Sum(terms):
+            return all(map(vanishes, terms))
+    return False
+
+
+def _reshaped(samples: Samples, shadow: Tensor, batch: int) -> Tree:
+    if shadow.shape[:1] != (batch,):
+        return _unknown("net", "the batch axis of the input is not the first of what a layer reads", "", "")
+    return samples if shadow.shape[1:] == samples.shape else Reshaped(tuple(shadow.shape[1:]), samples)
+
+
+def _unknown(place: str, what: str, why: str, fix: str) -> Unknown:
+    why = why or "only spikes, the input and layers over them have a counterpart"
+    return Unknown(Finding("ND014", place, what, why, fix or "write it with layers over spikes and input"))
+
+
+def _wired_differently(call: NeuronCall, tree: Tree, reference: Tree) -> Finding:
+    return Finding(
+        "ND016",
+        call.place,
+        f'"{call.name}" reads {tree} at step {call.step}, but {reference} at step 1',
+        "every step has the same wiring; a neuron that is used in two places of one step looks like this, too",
+        "apply the same layers at every step, each neuron once; a loop needs an example of at least two steps",
+    )
+
+
+def _not_handed_back(call: NeuronCall, state: str, rest: bool) -> Finding:
+    seen = "zeros" if rest else "something else"
+    return Finding(
+        "ND017",
+        call.place,
+        f'at step {call.step} "{call.name}" does not get back its own `{state}` of the step before, but {seen}',
+        "a neuron's states live in its core from step to step, and nothing else may write to them",
+        "hand every state back unchanged, reset before the loop only; record with an example of at least two steps",
+    )

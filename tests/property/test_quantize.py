@@ -1,0 +1,201 @@
+"""Loihi's integers are in range, as close as they can be, and stable; what was rounded is what gets recorded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from neurodeploy.backends.loihi2.quantize import payloads, quantize
+from neurodeploy.engine.fast import run_fast
+from neurodeploy.engine.real import run_real
+from neurodeploy.errors import UnsupportedError
+from neurodeploy.ir.network import Edge, Network
+from neurodeploy.ir.nodes import LIF, Conv, Input, InputKind, Linear, Reset
+from neurodeploy.ir.program import STATE_MAX, STATE_SHIFT, Program
+from neurodeploy.lowering import lower
+
+
+def network(seed: int, reset: Reset, synaptic: bool, recurrent: bool, graded: bool) -> Network:
+    """Return a random two-layer network with ordinary parameters, optionally recurrent."""
+    rng = np.random.default_rng(seed)
+    inputs, hidden = int(rng.integers(4, 40)), int(rng.integers(3, 20))
+    alpha = np.array(rng.uniform(0.2, 0.9)) if synaptic else None
+    beta = rng.uniform(0.3, 0.97, hidden) if rng.random() < 0.5 else np.array(rng.uniform(0.3, 0.97))
+    nodes = {
+        "in": Input((inputs,), InputKind.GRADED if graded else InputKind.SPIKES, -0.5 if graded else 0.0, 1.0),
+        "fc1": Linear(rng.normal(size=(hidden, inputs)) * 2 / np.sqrt(inputs), rng.normal(size=hidden) * 0.1),
+        "lif1": LIF((hidden,), beta, np.array(rng.uniform(0.5, 2.0)), reset, alpha),
+        "fc2": Linear(rng.normal(size=(5, hidden))),
+        "lif2": LIF((5,), np.array(0.8), np.array(1.0), reset),
+    }
+    edges = [Edge("in", "fc1"), Edge("fc1", "lif1"), Edge("lif1", "fc2"), Edge("fc2", "lif2")]
+    if recurrent:
+        nodes["loop"] = Linear(rng.normal(size=(hidden, hidden)) * 0.3, rng.normal(size=hidden) * 0.01)
+        edges += [Edge("lif1", "loop", 1), Edge("loop", "lif1")]
+    return Network(nodes, tuple(edges), "in", "lif2")
+
+
+networks = st.builds(
+    network, st.integers(0, 2**32 - 1), st.sampled_from(Reset), st.booleans(), st.booleans(), st.booleans()
+)
+
+
+def dequantized(net: Network, program: Program) -> Network:
+    """Return the real network that the integers stand for."""
+    nodes = dict(net.nodes)
+    for projection in program.projections:
+        population = program.population(projection.target)
+        payload = program.input.scale if projection.source == program.input.name else 1.0
+        unit = 2.0 ** (1 + projection.exponent) / (population.scale * payload)
+        nodes[projection.name] = Linear(projection.synapses.mantissa * unit)
+    for population in program.populations:
+        n, node = population.neuron, net.nodes[population.name]
+        bias = (n.bias_mantissa.astype(float) * 2.0**n.bias_exponent) / (population.scale * (1 << STATE_SHIFT))
+        first = program.incoming(population.name)[0].name
+        nodes[first] = replace(nodes[first], bias=bias)
+        nodes[population.name] = replace(
+            node,
+            beta=1 - n.dv / 4096,
+            threshold=n.vth / population.scale,
+            alpha=None if node.alpha is None else 1 - n.du / 4096,
+        )
+    return replace(net, nodes=nodes)
+
+
+@given(networks)
+@settings(max_examples=80, deadline=None)
+def test_registers_are_in_range(net: Network) -> None:
+    """8-bit weights, 12-bit decays, 17-bit thresholds, 13 + 3 bit biases."""
+    program = quantize(lower(net))
+    for population in program.populations:
+        n = population.neuron
+        assert n.dv.min() >= 0
+        assert n.dv.max() <= 4095
+        assert n.du.min() >= 1
+        assert n.du.max() <= 4096
+        assert 1 <= n.vth.min()
+        assert n.vth.max() < 1 << 17
+        assert np.abs(n.bias_mantissa).max() <= 4095
+        assert 0 <= n.bias_exponent <= 7
+    for projection in program.projections:
+        assert projection.synapses.mantissa.dtype == np.int8
+        assert np.abs(projection.synapses.mantissa.astype(int)).max() <= 127
+        assert -8 <= projection.exponent <= 7
+
+
+@given(networks)
+@settings(max_examples=80, deadline=None)
+def test_weights_are_within_half_a_step_and_the_record_says_how_far(net: Network) -> None:
+    """Round to nearest: the error is at most half of the smallest representable difference, and is the one recorded."""
+    lowered = lower(net)
+    program = quantize(lowered)
+    recorded = {d.place: d.bound for d in program.deviations if d.code == "ND201"}
+    for projection in program.projections:
+        population = program.population(projection.target)
+        payload = program.input.scale if projection.source == program.input.name else 1.0
+        unit = 2.0 ** (1 + projection.exponent) / (population.scale * payload)
+        error = np.abs(projection.synapses.mantissa * unit - lowered.nodes[projection.name].weight).max()
+        assert error <= unit / 2 * (1 + 1e-9)
+        assert recorded.get(projection.name, 0.0) == pytest.approx(error, abs=1e-15)
+
+
+@given(networks)
+@settings(max_examples=60, deadline=None)
+def test_quantizing_what_was_dequantized_changes_nothing(net: Network) -> None:
+    """The integers are a fixed point: same mantissas, exponents, thresholds, decays and biases."""
+    program = quantize(lower(net))
+    again = quantize(lower(dequantized(lower(net), program)))
+    for before, after in zip(program.projections, again.projections, strict=True):
+        assert after.exponent == before.exponent
+        np.testing.assert_array_equal(after.synapses.mantissa, before.synapses.mantissa)
+    for before, after in zip(program.populations, again.populations, strict=True):
+        for field in ("du", "dv", "vth"):
+            np.testing.assert_array_equal(getattr(after.neuron, field), getattr(before.neuron, field))
+        bias = [p.neuron.bias_mantissa.astype(int) << p.neuron.bias_exponent for p in (before, after)]
+        np.testing.assert_array_equal(*bias)
+
+
+@given(networks, st.integers(0, 2**32 - 1))
+@settings(max_examples=40, deadline=None)
+def test_the_current_never_wraps_and_a_safe_membrane_never_saturates(net: Network, seed: int) -> None:
+    """The worst-case bounds hold on the most excitatory and inhibitory input there is."""
+    program = quantize(lower(net))
+    unsafe = {d.place for d in program.deviations if d.code == "ND210"}
+    rng = np.random.default_rng(seed)
+    node = net.input_node
+    extremes = rng.choice([node.low, node.high], size=(25, 4, *node.shape))
+    extremes[:, 0], extremes[:, 1] = node.high, node.low if node.kind is InputKind.GRADED else 0
+    result = run_fast(program, payloads(program.input, extremes), record_states=True)
+    for population in program.populations:
+        u, v = result.currents[population.name], result.voltages[population.name]
+        real = run_real(net, extremes)[0]
+        assert real.spikes.keys() == result.spikes.keys()
+        assert np.abs(np.diff(u.astype(np.int64), axis=0)).max(initial=0) < 1 << 24
+        assert np.abs(u).max() < STATE_MAX
+        if population.name not in unsafe:
+            assert np.abs(v).max() < STATE_MAX
+
+
+def test_spikes_and_ranges_are_refused_rather_than_clipped() -> None:
+    """A value that is no spike, or beyond the range compiled for, is refused by name."""
+    spikes, graded = (network(1, Reset.ZERO, False, False, graded) for graded in (False, True))
+    for net, value, code in ((spikes, 0.5, "ND220"), (graded, 1.2, "ND221"), (graded, -0.7, "ND221")):
+        program = quantize(lower(net))
+        with pytest.raises(UnsupportedError, match=code):
+            payloads(program.input, np.full((2, 1, *net.input_node.shape), value))
+
+
+@pytest.mark.parametrize("levels", [16, 255])
+def test_input_on_a_grid_enters_without_rounding(levels: int) -> None:
+    """Pixels of 0 to 16, or of 0 to 255, are payloads as they are."""
+    net = network(3, Reset.ZERO, False, False, True)
+    net = replace(net, nodes=net.nodes | {"in": replace(net.input_node, low=0.0, high=1.0, levels=levels)})
+    program = quantize(lower(net))
+    grid = np.arange(levels + 1) / levels
+    np.testing.assert_allclose(payloads(program.input, grid) * program.input.scale, grid, atol=1e-12)
+    assert "ND205" not in {d.code for d in program.deviations}
+
+
+def test_paths_of_different_length_are_refused() -> None:
+    """A skip connection past a spiking layer would arrive a step early."""
+    net = network(0, Reset.ZERO, False, False, False)
+    skip = Linear(np.ones((5, net.input_node.shape[0])))
+    crossed = replace(
+        net, nodes=net.nodes | {"skip": skip}, edges=(*net.edges, Edge("in", "skip"), Edge("skip", "lif2"))
+    )
+    with pytest.raises(UnsupportedError, match="ND142"):
+        quantize(lower(crossed))
+
+
+def test_numbers_that_fit_nowhere_are_refused() -> None:
+    """A threshold a million times the weights leaves no scale."""
+    net = network(0, Reset.ZERO, False, False, False)
+    huge = replace(net.nodes["lif1"], threshold=np.array(1e9))
+    with pytest.raises(UnsupportedError, match="ND211"):
+        quantize(lower(replace(net, nodes=net.nodes | {"lif1": huge})))
+
+
+def test_a_graded_image_into_a_convolution_gets_as_many_levels_as_fit() -> None:
+    """Lava's Conv has no exponent, so the payload is coarsened until the current cannot wrap, and that is recorded."""
+    rng = np.random.default_rng(0)
+    conv = Conv(rng.normal(size=(4, 1, 5, 5)), (1, 12, 12), (1, 1), (0, 0), (1, 1))
+    net = Network(
+        {
+            "in": Input((1, 12, 12), InputKind.GRADED, 0.0, 1.0),
+            "conv": conv,
+            "lif": LIF((4, 8, 8), np.array(0.9), np.array(1.0), Reset.ZERO),
+        },
+        (Edge("in", "conv"), Edge("conv", "lif")),
+        "in",
+        "lif",
+    )
+    program = quantize(lower(net))
+    assert 8 <= program.input.high < 255
+    assert "ND205" in {d.code for d in program.deviations}
+    bright = payloads(program.input, np.ones((3, 1, 1, 12, 12)))
+    result = run_fast(program, bright, record_states=True)
+    assert np.abs(result.currents["lif"]).max() < STATE_MAX
