@@ -6,13 +6,78 @@ ND4xx verification and use. Codes are never reused.
 
 EXPLANATIONS: dict[str, str] = {
     # ND00x-ND04x: models from files (frontends)
+    "ND010": "A compiled model is a directory with a manifest.json, as `neurodeploy compile` writes it. What was "
+    "named is something else, or is not there. A model.pt is compiled first; an archive of an artefact is unpacked "
+    "first.",
+    "ND011": "A file of the artefact is absent or unreadable, or its SHA-256 is not the one the manifest records. "
+    "What a certificate says holds for the bytes it was made from, so changed bytes are not run. Compile the model "
+    "again.",
     "ND012": "A stored network names a type, field or array this version does not know. neurodeploy files hold a "
     "closed list of types and no pickle; write the file again with neurodeploy.save or `neurodeploy compile`.",
     # ND05x-ND06x: data
     # ND1xx: the network, and whether it fits
-    "ND110": "An edge of the network names a node that does not exist.",
-    "ND111": "The network has a loop in which no connection waits a step, so no step could be computed.",
+    "ND107": "Part of the network does not fit a single core: even its smallest slice (one neuron, or one image row of "
+    "all channels) needs more neurons, synaptic memory or axons than the profile gives a core. The message has both "
+    "numbers and the profile's key. Reduce the fan-in, use a convolution whose kernel is shared, or prune weights.",
+    "ND108": "The placed network takes more cores than the largest board of the profile has. The table beside the "
+    "error shows what each core is full of. Make the network smaller, or compile for a profile of a larger board.",
+    "ND110": "An edge of the network names a node that does not exist. A network is a closed graph, so that no layer "
+    "can be lost on the way; one read by neurodeploy never has this, so it comes from a graph built or edited by "
+    "hand.",
+    "ND111": "The network has a loop in which no connection waits a step, so no step could be computed: each node "
+    "would need its own output first. Let recurrent connections read the spikes of the step before, as snnTorch's do.",
+    "ND120": "A target is a hardware profile: one of the names `neurodeploy targets` lists, or the path of a .toml "
+    "file of your own in the same schema. There is none of this name.",
+    "ND121": "The compiler or the energy estimate needs a number that the profile does not hold, not even as an "
+    "assumption. No number is made up in its place. Add it to the profile with its unit, status and source.",
+    "ND122": "The hardware profile is not a TOML file; the message names the line that cannot be read.",
+    "ND123": "A datum of the hardware profile breaks the schema. Each has a value (or is unpublished, with an "
+    "assumption), a status that says how it is known, and a source cited in [sources]; meta names the target and its "
+    "backend.",
+    "ND130": "Max pooling over spikes is a logical or, which one memoryless neuron per window computes exactly. Over "
+    "currents it compares values that spikes do not carry, and it is not linear, so no synapses can say it. Pool after "
+    "the neurons instead of before, or train with AvgPool2d.",
+    "ND131": "Lapicque divides its input by a capacitance, which is folded into the weights. A convolution shares one "
+    "kernel between all positions, so it cannot scale each neuron differently. Use one beta for the whole layer.",
+    "ND140": "Loihi's threshold is an unsigned 17-bit number, and a neuron whose threshold is zero or below fires at "
+    "rest in every step. Train with a positive threshold.",
+    "ND141": "Each step a state keeps the fraction (4096 - decay) / 4096 of itself, with a 12-bit decay: from none to "
+    "all, never more and never with the sign turned. Clamp beta and alpha to [0, 1] when training, as snnTorch itself "
+    "does.",
+    "ND142": "Every projection of Loihi takes one step. When one path into a layer has more spiking layers than "
+    "another, the spikes of one input meet those of another moment, and the network computes something else. Give the "
+    "paths equally many spiking layers; recurrence within one layer is always possible.",
+    "ND143": "Lava's Conv process has two spatial axes; Conv1d is run with one of them of length 1. Conv3d has no "
+    "place.",
     # ND2xx: numbers and substitutions
+    "ND201": "Rounding, always recorded: a weight becomes twice an 8-bit signed mantissa times a power of two, one "
+    "scale per population. The bound is the largest difference of any weight of the map. Loihi's mixed-sign weights "
+    "have no low bit, hence the factor two.",
+    "ND202": "Rounding, always recorded: beta and alpha become 12-bit decays, so a state keeps a multiple of 1/4096 of "
+    "itself per step. The bound is the largest difference of any neuron.",
+    "ND203": "Rounding, always recorded: the threshold becomes a 17-bit integer in the population's units. The scale "
+    "is chosen so that a single threshold is met to the unit; thresholds per neuron are each off by half a unit at "
+    "most.",
+    "ND204": "Rounding, always recorded: a bias becomes a 13-bit mantissa and an exponent of 3 bits shared by the "
+    "population. The bound is the largest difference of any neuron.",
+    "ND205": "Rounding, always recorded: real input values become integer payloads of graded spikes. Values that lie "
+    "on a grid of few levels, as pixels do, are met exactly and nothing is recorded; others are off by half a level "
+    "at most.",
+    "ND206": "Rounding, always recorded: the 24-bit states drop what is below their unit each time they decay, towards "
+    "zero. The bound is that unit, per step.",
+    "ND207": "Rounding, always recorded: a map whose weights are too fine for the population's scale has its sums "
+    "shifted right, which rounds down. The bound is one unit per step. A smaller spread between the weights of the "
+    "maps that feed one population avoids it.",
+    "ND210": "Loihi's membrane is a 24-bit integer that saturates. The worst case over all inputs would reach that "
+    "limit at every scale that keeps weights and threshold fine enough, so it is recorded. Compile with --calibration "
+    "DATA: the scale then leaves twice the room of the largest membrane seen on those data.",
+    "ND211": "The scale of a population must hold its threshold in 17 bits, its bias in 13 + 3, its weights in 8 bits "
+    "and an exponent, and its current in 24 bits without ever wrapping. No scale does all of that here, because the "
+    "numbers of this layer span too much. Train with weight decay, or clip the largest weights and biases.",
+    "ND220": "The model was compiled for spikes, which are 0 or 1, and the data hold other values. Encode the data "
+    "(rate, latency, delta), or compile with --calibration on data of the real kind, which makes the input graded.",
+    "ND221": "The data hold values outside the range the model was compiled for, where the 24-bit currents could wrap "
+    "around. Compile again with --calibration on data of this range.",
     # ND3xx: backends
     # ND300-ND329: Lava
     "ND300": "lava-nc is not installed, or not in the version all claims about it are tested against. It declares "
@@ -28,4 +93,24 @@ EXPLANATIONS: dict[str, str] = {
     "ND306": "Lava 0.10's Conv stores a weight exponent and does not apply it, so the result would differ silently.",
     "ND307": "The run was called with inputs of another shape than (step, sample, *input), or an unknown executor.",
     # ND4xx: verification and use
+    "ND400": "Verification failed: the two executors differ, first at the step, population and neuron named. Against "
+    "Lava or the reference engine every spike and state must be equal; against the source the difference must be "
+    "within what the recorded roundings can explain. The likely cause is a guess from the values around it. The "
+    "artefact keeps the certificate; if a fresh compilation differs too, it is our defect, so please report it.",
+    "ND401": "There is no executor, authority or backend of this name. `neurodeploy targets` shows what runs here.",
+    "ND402": "Images become input over time by an encoding, with which the network was trained, so it is never "
+    "guessed. The model records none: save it with neurodeploy.save(..., encoding=...), compile it with --steps T "
+    "(rate coding for spike input, direct current otherwise), or give data that are encoded already, as .npz.",
+    "ND403": "A sample has another number of values per step than the model reads. Data are (step, sample, *neuron), "
+    "with the neurons of one step in the model's own order.",
+    "ND404": "The command line cannot be understood: a verb or option that does not exist, or a value of the wrong "
+    "kind. `neurodeploy VERB --help` lists what a verb takes.",
+    "ND405": "verify takes digits for models that read 64 values and mnist for those that read 784, or 28 row by row. "
+    "This one reads something else: say with --data what to verify it on.",
+    "ND406": "explain and targets take a code or a target that exists; the message names the closest.",
+    "ND407": "A result could not be written where -o says. Nothing is left there half written.",
+    "ND410": "The artefact could not be written: something that is not an artefact is in the way and is not "
+    "overwritten, or the place is not writable. Choose another -o.",
+    "ND429": "neurodeploy itself failed: an exception nobody foresaw. It is our defect. NEURODEPLOY_DEBUG=1 in the "
+    "environment prints where it happened; please report that together with the command.",
 }

@@ -14,6 +14,8 @@ import numpy as np
 from neurodeploy.ir.program import STATE_MAX, STATE_SHIFT, Program
 from neurodeploy.results import RunResult
 
+SMALL = 64
+"""A membrane off by less than this part of itself is put down to its decay or bias rather than to a reset."""
 QUANTITIES = ("spikes", "currents", "voltages")
 
 
@@ -110,13 +112,15 @@ def likely_cause(
         if du % unit == 0:
             return f"weight: the synaptic input differs by {du // unit} (a weight, its low bit or exponent, or a delay)"
         return "decay: the current differs by less than one unit of input (decay rounding or a bias)"
-    if step and spikes_a[step - 1]:
-        return f"reset: the neuron fired in the step before ({neuron.reset.value} expected)"
-    if spikes_a[step] or spikes_b[step]:
-        return "reset: the neuron fires in this step" if dv else "threshold: the same membrane, another decision"
-    if max(abs(int(v_a[step])), abs(int(v_b[step]))) >= STATE_MAX:
+    membrane = max(abs(int(v_a[step])), abs(int(v_b[step])))
+    if membrane >= STATE_MAX:
         return "saturation: the membrane is at its 24-bit limit"
-    return "decay: the membrane differs without a spike or a current that does (decay rounding or a bias)"
+    if not dv:
+        return "threshold: the same membrane, another decision"
+    fired = spikes_a[step] or spikes_b[step] or (step and spikes_a[step - 1])
+    if fired and abs(dv) > membrane // SMALL + (1 << STATE_SHIFT):
+        return f"reset: the neuron fires here or fired in the step before ({neuron.reset.value} expected)"
+    return "decay: the membrane differs by little and the current not at all (decay rounding or a bias)"
 
 
 def _trace(run: RunResult, quantity: str, name: str, index: tuple[int, ...]) -> np.ndarray | None:

@@ -171,6 +171,7 @@ class Trace:
         self.values: list[Value] = []
         self.calls: dict[str, list[NeuronCall]] = {}
         self.findings: list[Finding] = []
+        self._received: dict[int, tuple[nn.Module, str]] = {}
         self._firsts: list[int] = []
         self._next = 1
         self._shadows: dict[int, tuple[Tensor, Tensor]] = {}
@@ -464,6 +465,7 @@ class Trace:
         for state in NEURONS[kind]:
             tensor = given.get(state)
             tensor = getattr(module, state) if tensor is None else tensor
+            self._received.setdefault(id(tensor), (module, state))
             followed = self.shadow(tensor)
             states[state] = None if followed is None else followed.clone()
             if followed is None and tensor.shape == given["input_"].shape and bool(tensor.count_nonzero()):
@@ -480,6 +482,13 @@ class Trace:
                 tensor = getattr(module, state)
                 self.produce(Kind.STATE, tensor, name, step=step, place=place, settings={"state": state})
         return result
+
+    def state_after(self, tensor: Tensor) -> Tensor:
+        """Return the present state of the neuron that took `tensor` as its first state, else `tensor`."""
+        if id(tensor) not in self._received:
+            return tensor
+        module, state = self._received[id(tensor)]
+        return getattr(module, state)
 
     @contextmanager
     def silence(self) -> Iterator[None]:

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from lava_programs import chain, dense, neuron, spikes
 
 from neurodeploy.backends.loihi2 import worker
 from neurodeploy.backends.loihi2.run import run
@@ -29,6 +28,7 @@ from neurodeploy.ir.program import (
     Projection,
     SparseSynapses,
 )
+from tests.conformance.lava_programs import chain, dense, neuron, spikes
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -322,13 +322,12 @@ def test_worker_dies_with_its_parent(left_behind, temporary):
     """When the calling process is killed outright, no process, shared memory or file outlives it."""
     script = "\n".join([
         "import os, signal",
-        "from lava_programs import chain, spikes",
+        "from tests.conformance.lava_programs import chain, spikes",
         "from neurodeploy.backends.loihi2.run import run",
         "kill = lambda done, total: os.kill(os.getpid(), signal.SIGKILL)",
         "run(chain([5, 5]), spikes((50, 2000, 5)), progress=kill)",
     ])  # fmt: skip
-    paths = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
-    environment = {**os.environ, "PYTHONPATH": paths, "TMPDIR": str(temporary)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(temporary)}
     caller = subprocess.run([sys.executable, "-c", script], env=environment, check=False)
     assert caller.returncode == -signal.SIGKILL
     assert left_behind() == []

@@ -16,7 +16,12 @@ from neurodeploy.errors import CapacityError, Finding
 from neurodeploy.hardware import RESOURCES, HardwareProfile, Placement, Slot, utilization
 from neurodeploy.ir.program import ConvSynapses, DenseSynapses, Population, Program, Projection
 
-UNITS = {"neurons": "neuron", "synaptic_memory": "byte", "input_axons": "axon", "output_axons": "axon"}
+WORDS = {
+    "neurons": "neurons",
+    "synaptic_memory": "bytes of synaptic memory",
+    "input_axons": "input axons",
+    "output_axons": "output axons",
+}
 
 
 def place(program: Program, profile: HardwareProfile) -> Placement:
@@ -230,7 +235,7 @@ def _too_big(
     profile: HardwareProfile, population: Population, used: dict[str, int], available: dict[str, int]
 ) -> Finding:
     over = [name for name in used if used[name] > available[name]]
-    needs = ", ".join(f"{used[name]:,} {UNITS[name]}s of {name}" for name in over)
+    needs = ", ".join(f"{used[name]:,} {WORDS[name]}" for name in over)
     limits = ", ".join(f"{available[name]:,} (profile {profile.id}: limits.core.{name})" for name in over)
     return Finding(
         "ND107",

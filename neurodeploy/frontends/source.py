@@ -1,0 +1,222 @@
+"""Run a recorded `Network` again in PyTorch, operation by operation as snnTorch computes it.
+
+In float32 the spikes are bit for bit those of the recorded module on the same samples in the same batch, with three
+exceptions where the order of rounding differs in the last bit: batch norm (PyTorch's kernel fuses it), Lapicque with an
+explicit R or time_step (three factors are one gain here), and sums fed to a layer instead of to a neuron.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import perf_counter
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from neurodeploy.errors import Finding, UsageError
+from neurodeploy.ir.network import Network
+from neurodeploy.ir.nodes import LIF, AveragePool, Conv, Linear, MaxPool, Node, Reset, Reshape, Scale, SparseLinear
+from neurodeploy.results import RunResult, decide
+
+BATCH = 256
+"""Samples that are computed together."""
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+Map = Callable[[Tensor], Tensor]
+
+
+def run_source(
+    network: Network,
+    inputs: np.ndarray,
+    *,
+    record_states: bool = False,
+    batch: int = BATCH,
+    progress: Callable[[int, int], None] | None = None,
+    dtype: str = "float32",
+) -> RunResult:
+    """Return the spikes of every population of `network` for `inputs`, computed from rest by PyTorch.
+
+    Args:
+        inputs: real values (step, sample, *input shape).
+        record_states: also return each membrane as snnTorch's `mem` (and synaptic current as `syn`) after the step, in
+            `dtype`. Only Leaky's delayed reset "zero" differs: it shows 0 in the step of a spike, where snnTorch shows
+            the membrane that it sets to 0 at the beginning of the next step.
+        batch: samples computed together; rounding inside PyTorch's kernels can depend on it.
+        progress: called with (samples done, samples) after every batch.
+        dtype: "float32", as trained, or "float64".
+
+    Raises:
+        UsageError: ND008 when `inputs`, `batch` or `dtype` do not fit.
+    """
+    _check(network, inputs, batch, dtype)
+    steps, samples = inputs.shape[:2]
+    populations = network.populations
+    spikes = {name: np.zeros((steps, samples, *node.shape), np.uint8) for name, node in populations.items()}
+    state_names = populations if record_states else {}
+    voltages = {n: np.zeros((steps, samples, *populations[n].shape), dtype) for n in state_names}
+    with_current = [n for n in state_names if populations[n].alpha is not None]
+    currents = {n: np.zeros((steps, samples, *populations[n].shape), dtype) for n in with_current}
+    machine = Machine(network, DTYPES[dtype])
+    start = perf_counter()
+    with torch.no_grad():
+        for first in range(0, samples, batch):
+            part = slice(first, min(first + batch, samples))
+            machine.rest(part.stop - part.start)
+            for step in range(steps):
+                x = torch.from_numpy(np.array(inputs[step, part], dtype=np.float64)).to(DTYPES[dtype])
+                for name, fired in machine.step(x).items():
+                    spikes[name][step, part] = fired.numpy()
+                for name, voltage in voltages.items():
+                    voltage[step, part] = machine.membranes[name].numpy()
+                for name, current in currents.items():
+                    current[step, part] = machine.currents[name].numpy()
+            if progress:
+                progress(part.stop, samples)
+    seconds = perf_counter() - start
+    predictions = decide(spikes[network.output])
+    return RunResult(f"pytorch ({dtype})", spikes, predictions, currents, voltages, seconds)
+
+
+@dataclass
+class Machine:
+    """A network's present state in PyTorch: advance it with `step` after `rest`."""
+
+    network: Network
+    dtype: torch.dtype
+    membranes: dict[str, Tensor] = field(default_factory=dict)
+    currents: dict[str, Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        nodes = self.network.nodes.items()
+        self._maps = {name: stateless(node, self.dtype) for name, node in nodes if not isinstance(node, LIF)}
+        self._neurons = {name: Parameters(node, self.dtype) for name, node in self.network.populations.items()}
+        self._before: dict[str, Tensor] = {}
+
+    def rest(self, samples: int) -> None:
+        """Put every state and every delayed value to zero."""
+        populations = self.network.populations
+        self.membranes = {n: torch.zeros(samples, *node.shape, dtype=self.dtype) for n, node in populations.items()}
+        self.currents = {n: membrane.clone() for n, membrane in self.membranes.items()}
+        self._before = {
+            edge.source: torch.zeros(samples, *self.network.nodes[edge.source].shape, dtype=self.dtype)
+            for edge in self.network.edges
+            if edge.delay_steps
+        }
+
+    def step(self, x: Tensor) -> dict[str, Tensor]:
+        """Return the spikes (sample, *neuron) of every population for one step's input (sample, *shape)."""
+        now = {self.network.input: x}
+        for name in self.network.nodes:
+            if name == self.network.input:
+                continue
+            own, terms = None, []
+            for edge in self.network.incoming(name):
+                term = self._before[edge.source] if edge.delay_steps else now[edge.source]
+                if edge.source == f"{name}.recurrent":
+                    own = term
+                else:
+                    terms.append(term)
+            if name in self._neurons:
+                now[name] = self._fire(name, terms, own)
+            else:
+                now[name] = self._maps[name](sum(terms[1:], start=terms[0]))
+        self._before = {source: now[source] for source in self._before}
+        return {name: now[name] for name in self._neurons}
+
+    def _fire(self, name: str, terms: list[Tensor], recurrent: Tensor | None) -> Tensor:
+        """Advance one population, adding in the order in which snnTorch's neurons add."""
+        neuron, membrane = self._neurons[name], self.membranes[name]
+        x = sum(terms[1:], start=terms[0]).reshape(membrane.shape) if terms else torch.zeros_like(membrane)
+        x = x if neuron.gain is None else x * neuron.gain
+        reset = (membrane - neuron.threshold > 0).to(self.dtype)
+        decayed = neuron.beta * membrane if neuron.alpha is None else neuron.alpha * self.currents[name]
+        base = decayed + x if recurrent is None else decayed + x + recurrent.reshape(membrane.shape)
+        if neuron.alpha is not None:
+            self.currents[name] = base
+            base = neuron.beta * membrane + base
+        match neuron.reset:
+            case Reset.SUBTRACT_NEXT_STEP | Reset.SUBTRACT:
+                base = base - reset * neuron.threshold
+            case Reset.ZERO_NEXT_STEP:
+                base = base - reset * base
+        spikes = (base - neuron.threshold > 0).to(self.dtype)
+        match neuron.reset:
+            case Reset.ZERO:
+                base = base - spikes * base
+            case Reset.SUBTRACT:
+                base = base - (spikes - reset) * neuron.threshold
+        self.membranes[name] = base
+        return spikes
+
+
+class Parameters:
+    """A LIF's numbers as tensors."""
+
+    def __init__(self, node: LIF, dtype: torch.dtype) -> None:
+        self.reset = node.reset
+        self.beta = _tensor(node.beta, dtype)
+        self.threshold = _tensor(node.threshold, dtype)
+        self.alpha = _tensor(node.alpha, dtype)
+        self.gain = _tensor(node.gain, dtype)
+
+
+def stateless(node: Node, dtype: torch.dtype) -> Map:
+    """Return a node without state as a function (sample, ...) -> (sample, *shape)."""
+    match node:
+        case Linear(weight, bias):
+            w, b = _tensor(weight, dtype), _tensor(bias, dtype)
+            return lambda x: functional.linear(x.flatten(1), w, b)
+        case SparseLinear():
+            return _sparse(node, dtype)
+        case Conv(weight, input_shape, stride, padding, dilation, groups, bias):
+            w, b = _tensor(weight, dtype), _tensor(bias, dtype)
+            convolve = functional.conv1d if len(input_shape) == 2 else functional.conv2d
+            return lambda x: convolve(x.reshape(-1, *input_shape), w, b, stride, padding, dilation, groups)
+        case AveragePool(input_shape, kernel, stride, padding):
+            average = functional.avg_pool1d if len(kernel) == 1 else functional.avg_pool2d
+            return lambda x: average(x.reshape(-1, *input_shape), kernel, stride, padding)
+        case MaxPool(input_shape, kernel, stride, padding):
+            largest = functional.max_pool1d if len(kernel) == 1 else functional.max_pool2d
+            return lambda x: largest(x.reshape(-1, *input_shape), kernel, stride, padding)
+        case Reshape(shape=shape):
+            return lambda x: x.reshape(-1, *shape)
+        case Scale(weight, bias, shape):
+            channel = (-1, *(1,) * (len(shape) - 1))
+            w, b = _tensor(weight, dtype).reshape(channel), _tensor(bias, dtype).reshape(channel)
+            return lambda x: x.reshape(-1, *shape) * w + b
+    return lambda x: x
+
+
+def _sparse(node: SparseLinear, dtype: torch.dtype) -> Map:
+    rows = np.repeat(np.arange(len(node.indptr) - 1), np.diff(node.indptr))
+    places = torch.from_numpy(np.stack([rows, node.indices.astype(np.int64)]))
+    size = (len(node.indptr) - 1, int(np.prod(node.input_shape)))
+    matrix = torch.sparse_coo_tensor(places, _tensor(node.data, dtype), size, check_invariants=True).coalesce()
+    bias = None if node.bias is None else _tensor(node.bias.reshape(-1), dtype)
+
+    def apply(x: Tensor) -> Tensor:
+        y = torch.sparse.mm(matrix, x.flatten(1).T).T
+        return (y if bias is None else y + bias).reshape(-1, *node.shape)
+
+    return apply
+
+
+def _tensor(array: np.ndarray | None, dtype: torch.dtype) -> Tensor | None:
+    return None if array is None else torch.from_numpy(np.array(array, dtype=np.float64)).to(dtype)
+
+
+def _check(network: Network, inputs: np.ndarray, batch: int, dtype: str) -> None:
+    shape = network.input_node.shape
+    claims = (
+        (inputs.ndim == 2 + len(shape) and inputs.shape[2:] == shape, f"inputs have shape {inputs.shape}"),
+        (inputs.ndim > 1 and min(inputs.shape[:2]) > 0, "there is no step or no sample"),
+        (isinstance(batch, int) and batch > 0, f"batch is {batch!r}"),
+        (dtype in DTYPES, f"dtype is {dtype!r}"),
+    )
+    why = f"the network takes (step, sample, {', '.join(map(str, shape))}), batches of at least 1, float32 or float64"
+    findings = [Finding("ND008", "run_source", what, why, "change the call") for holds, what in claims if not holds]
+    if findings:
+        raise UsageError(*findings)

@@ -1,0 +1,111 @@
+"""A planted fault in a program is found by comparison, at the right place, with the right cause."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from neurodeploy.engine.fast import run_fast
+from neurodeploy.engine.reference import run_reference
+from neurodeploy.evaluation.fidelity import compare
+from neurodeploy.ir.nodes import InputKind, Reset
+from neurodeploy.ir.program import DenseSynapses, InputPort, Neuron, Population, Program, Projection
+from neurodeploy.results import RunResult
+
+
+def net(reset: Reset = Reset.SUBTRACT_NEXT_STEP) -> Program:
+    rng = np.random.default_rng(4)
+    populations, projections, names = [], [], ["in", "a", "b"]
+    for i, (pre, post) in enumerate([(20, 12), (12, 6)], start=1):
+        cell = Neuron(np.array(4096), np.array(300), np.array(120), rng.integers(-50, 50, post), 2, reset)
+        populations.append(Population(names[i], (post,), cell, i, 1.0))
+        synapses = DenseSynapses(rng.integers(-40, 60, (post, pre)).astype(np.int8))
+        projections.append(Projection(f"to {names[i]}", names[i - 1], names[i], synapses))
+    return Program(InputPort("in", (20,), InputKind.SPIKES), tuple(populations), tuple(projections), "b")
+
+
+def spikes() -> np.ndarray:
+    return (np.random.default_rng(1).random((20, 5, 20)) < 0.25).astype(np.int32)
+
+
+def with_neuron(program: Program, name: str, **changes) -> Program:
+    changed = tuple(
+        replace(p, neuron=replace(p.neuron, **changes)) if p.name == name else p for p in program.populations
+    )
+    return replace(program, populations=changed)
+
+
+def with_flipped_bit(program: Program, which: int, bit: int) -> Program:
+    projection = program.projections[which]
+    mantissa = projection.synapses.mantissa.copy()
+    mantissa[2, 3] ^= 1 << bit
+    flipped = replace(projection, synapses=DenseSynapses(mantissa))
+    return replace(program, projections=tuple(flipped if p is projection else p for p in program.projections))
+
+
+@pytest.mark.parametrize("bit", range(7))
+@pytest.mark.parametrize("layer", [0, 1])
+def test_one_flipped_weight_bit_is_found(layer: int, bit: int) -> None:
+    """Any bit of one weight: not equal, first seen in the neuron that owns it, and called a weight."""
+    honest, x = net(), spikes()
+    faulty = with_flipped_bit(honest, layer, bit)
+    comparison = compare(honest, run_reference(honest, x), run_fast(faulty, x, record_states=True))
+    assert not comparison.equal
+    first = comparison.first_divergence
+    assert (first.population, first.neuron) == (("a", "b")[layer], (2,))
+    assert first.likely_cause.startswith("weight")
+
+
+@pytest.mark.parametrize("other", [reset for reset in Reset if reset is not Reset.SUBTRACT_NEXT_STEP])
+def test_another_reset_is_found(other: Reset) -> None:
+    """The first difference is in the step of the first spike or the one after, and is called a reset."""
+    honest, x = net(), spikes()
+    faulty = with_neuron(honest, "a", reset=other)
+    expected = run_reference(honest, x)
+    comparison = compare(honest, expected, run_fast(faulty, x, record_states=True))
+    assert not comparison.equal
+    first = comparison.first_divergence
+    assert first.population == "a"
+    assert first.likely_cause.startswith("reset")
+    before = expected.spikes["a"][max(first.step - 1, 0) : first.step + 1, first.sample, first.neuron[0]]
+    assert before.any()
+
+
+@pytest.mark.parametrize("field", ["dv", "bias_mantissa"])
+def test_another_decay_or_bias_is_found(field: str) -> None:
+    """One unit more of decay or bias."""
+    honest, x = net(), spikes()
+    faulty = with_neuron(honest, "b", **{field: getattr(honest.population("b").neuron, field) + 1})
+    comparison = compare(honest, run_reference(honest, x), run_fast(faulty, x, record_states=True))
+    assert not comparison.equal
+    assert comparison.first_divergence.population == "b"
+    assert comparison.first_divergence.likely_cause.startswith("decay")
+
+
+def test_a_step_of_delay_is_found() -> None:
+    """One population answered a step late is called a delay."""
+    honest, x = net(), spikes()
+    run = run_reference(honest, x)
+
+    def late(records: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        shifted = np.concatenate([np.zeros_like(records["b"][:1]), records["b"][:-1]])
+        return records | {"b": shifted}
+
+    delayed = RunResult("late", late(run.spikes), run.predictions, late(run.currents), late(run.voltages))
+    first = compare(honest, run, delayed).first_divergence
+    assert first.population == "b"
+    assert first.likely_cause.startswith("delay")
+
+
+def test_equal_runs_are_equal_and_counted() -> None:
+    """Nothing planted, nothing found, and the certificate counts every value that was looked at."""
+    honest, x = net(), spikes()
+    comparison = compare(honest, run_reference(honest, x), run_fast(honest, x, record_states=True))
+    assert comparison.equal
+    assert comparison.first_divergence is None
+    assert comparison.compared == {
+        "a": dict.fromkeys(("spikes", "currents", "voltages"), 20 * 5 * 12),
+        "b": dict.fromkeys(("spikes", "currents", "voltages"), 20 * 5 * 6),
+    }

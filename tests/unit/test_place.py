@@ -1,0 +1,101 @@
+"""Every neuron has one core, no core holds more than it can, and what does not fit is said with numbers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from neurodeploy.backends.loihi2.place import place, touched
+from neurodeploy.engine.reference import deliver
+from neurodeploy.errors import CapacityError
+from neurodeploy.hardware import RESOURCES, load_profile, profile_from_tables, profile_names
+from neurodeploy.ir.nodes import InputKind, Reset
+from neurodeploy.ir.program import DenseSynapses, InputPort, Population, Program, Projection
+from tests.property.random_programs import neuron, program
+
+
+def dense(inputs: int, neurons: int) -> Program:
+    rng = np.random.default_rng(0)
+    return Program(
+        InputPort("in", (inputs,), InputKind.SPIKES),
+        (Population("a", (neurons,), neuron(rng, neurons, Reset.ZERO), 1, 1.0),),
+        (Projection("p", "in", "a", DenseSynapses(np.ones((neurons, inputs), np.int8))),),
+        "a",
+    )
+
+
+@pytest.mark.parametrize("profile", ["loihi1-sim", "loihi2-sim"])
+@given(seed=st.integers(0, 10_000), convolutional=st.booleans())
+@settings(max_examples=25, deadline=None)
+def test_every_neuron_is_placed_once_within_limits(profile: str, seed: int, convolutional: bool) -> None:
+    net = program(seed, Reset.ZERO, Reset.NONE, convolutional, True, False)
+    placement = place(net, load_profile(profile))
+    for population in net.populations:
+        slices = [(s.start, s.stop) for s in placement.slots if s.population == population.name]
+        assert slices[0][0] == 0
+        assert slices[-1][1] == population.size
+        assert all(a[1] == b[0] for a, b in zip(slices, slices[1:], strict=False))
+    assert [slot.core for slot in placement.slots] == list(range(placement.cores))
+    for slot in placement.slots:
+        assert all(0 <= slot.used[name] <= placement.available[name] for name in RESOURCES)
+
+
+@given(seed=st.integers(0, 10_000))
+@settings(max_examples=40, deadline=None)
+def test_touched_sources_are_those_whose_spike_arrives(seed: int) -> None:
+    """An axon is counted exactly where a unit impulse reaches one of the chosen neurons."""
+    net = program(seed, Reset.ZERO, Reset.NONE, True, False, False)
+    projection = net.projections[0]
+    ones = replace(
+        projection, synapses=replace(projection.synapses, mantissa=np.ones_like(projection.synapses.mantissa))
+    )
+    size, pre = net.populations[0].size, int(np.prod(net.input.shape))
+    members = np.unique(np.random.default_rng(seed).integers(0, size, 3))
+    arrives = [bool(deliver(ones, impulse)[members].any()) for impulse in np.eye(pre, dtype=np.int64)]
+    assert touched(projection, members).tolist() == arrives
+
+
+def test_loihi1_needs_more_cores_than_loihi2() -> None:
+    """1,024 neurons and 128 KB of synapses a core against 8,192 and 96 kB at 16 bits: 784 x 2,000 by hand.
+
+    Loihi 2: 96,000 byte / (784 x 2 byte) = 61.2 neurons a core, so 33 cores. Loihi 1: a fan-out of n synapses takes
+    blocks of 64 synapses, 64 ceil((64 x 8 + 10) / 64) = 576 bit each; n = 128 takes 1,152 bit x 784 = 112,896 byte, and
+    n = 145 no less than 3 blocks with 17 in the last, 1,152 + 64 ceil((17 x 8 + 10) / 64) = 1,344 bit, 131,712 byte,
+    over 131,072; n = 144 has 16 in the last, 138 bits, also 192: so 16 x 8 + 10 = 138 > 128 and n = 142 is the most
+    with 14 x 8 + 10 = 122 <= 128 bit: 1,280 bit, 125,440 byte. 2,000 / 142 is 15 cores.
+    """
+    cores = {name: place(dense(784, 2000), load_profile(name)).cores for name in ("loihi1-sim", "loihi2-sim")}
+    assert cores == {"loihi1-sim": 15, "loihi2-sim": 33}
+
+
+def test_what_does_not_fit_is_refused_with_the_table() -> None:
+    """5,000 sources reach one neuron where a core has 4,096 input axons."""
+    with pytest.raises(CapacityError, match=r"(?s)5,000 input axons.*4,096") as refusal:
+        place(dense(5000, 10), load_profile("loihi2-sim"))
+    assert refusal.value.exit_code == 4
+    assert "utilization" in refusal.value.details
+
+
+def test_too_many_cores_are_refused() -> None:
+    """A board of one chip with two cores."""
+    tables = load_profile("loihi2-sim").tables
+    small = {**tables, "topology": {**tables["topology"]}}
+    small["topology"]["boards"] = {**tables["topology"]["boards"], "value": [1]}
+    small["topology"]["cores_per_chip_usable"] = {**tables["topology"]["cores_per_chip_usable"], "value": 2}
+    with pytest.raises(CapacityError, match="ND108"):
+        place(dense(784, 2000), profile_from_tables(small, "test"))
+
+
+def test_shipped_profiles_cite_every_number() -> None:
+    """Each datum has a known status, a unit of its own where it is a quantity, and sources that exist."""
+    assert {"loihi1-sim", "loihi2-sim"} <= set(profile_names())
+    for name in profile_names():
+        profile = load_profile(name)
+        assert profile.id == name
+        for datum in profile.data.values():
+            assert datum.sources or datum.status == "assumed", datum.key
+            assert set(datum.sources) <= set(profile.sources), datum.key
