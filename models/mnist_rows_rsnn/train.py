@@ -18,7 +18,7 @@ STEPS = 28
 class Net(nn.Module):
     """28 currents per step, 128 recurrent neurons, 10 outputs; the loop over steps hands every state on by hand."""
 
-    def __init__(self, hidden: int = 128, alpha: float = 0.8, beta: float = 0.9) -> None:
+    def __init__(self, hidden: int = 128, alpha: float = 0.5, beta: float = 0.6) -> None:
         super().__init__()
         self.fc1 = nn.Linear(28, hidden)
         self.lif1 = snn.RSynaptic(alpha=alpha, beta=beta, all_to_all=True, linear_features=hidden)
@@ -60,7 +60,7 @@ def main() -> None:
         encoding=Encoding("rows", STEPS),
         input_shape=(28,),
         example_shape=(STEPS, 1, 28),
-        recipe=training.Recipe(epochs=15, weight_decay=0.01, weight_limit=0.5, shift=1, seed=0),
+        recipe=training.Recipe(epochs=15, learning_rate=4e-3, weight_limit=0.5),
     )
 
 

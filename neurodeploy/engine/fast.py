@@ -154,7 +154,8 @@ def _by_source(program: Program, projection: Projection) -> tuple[np.ndarray, ..
     """Return the arrays its kernel takes."""
     match projection.synapses:
         case DenseSynapses(mantissa):
-            return (np.ascontiguousarray(mantissa.T, np.int16),)
+            padding = -len(mantissa) % kernels.LANES
+            return (np.ascontiguousarray(np.pad(mantissa.T, ((0, 0), (0, padding))), np.int16),)
         case ConvSynapses() as conv:
             geometry = (*conv.input_shape, *conv.output_shape, *conv.stride, *conv.padding, *conv.dilation, conv.groups)
             return _channels_first(conv), np.array(geometry, np.int64)

@@ -13,6 +13,8 @@ from neurodeploy.ir.program import STATE_MAX
 
 MOST_EVENTS = 258
 """Weights of magnitude 127 that fit an int16 sum: 258 x 127 = 32,766. Longer sums are flushed to int32 in between."""
+LANES = 16
+"""Weights of 16 bits in a 256-bit register; rows are padded to whole registers."""
 WRAP = 1 << 23
 
 
@@ -37,20 +39,30 @@ def _events(row: np.ndarray, words: np.ndarray, found: np.ndarray) -> int:
     return count
 
 
+@njit(cache=True, inline="always")
+def _add_eight(short: np.ndarray, weight: np.ndarray, rows: np.ndarray) -> None:
+    """Add eight rows of weights to a sum of 16 bits; together they load and store it once."""
+    a, b, c, d, e, f, g, h = rows[0], rows[1], rows[2], rows[3], rows[4], rows[5], rows[6], rows[7]
+    for j in range(short.size):
+        left = np.int16(weight[a, j] + weight[b, j]) + np.int16(weight[c, j] + weight[d, j])
+        right = np.int16(weight[e, j] + weight[f, j]) + np.int16(weight[g, j] + weight[h, j])
+        short[j] = np.int16(short[j] + np.int16(left) + np.int16(right))
+
+
 @njit(cache=True, parallel=True)
 def add_dense(active: np.ndarray, words: np.ndarray, weight: np.ndarray, exponent: int, activation: np.ndarray) -> None:
     """Add dense synapses' sums of binary activity to `activation`.
 
     Args:
         active: uint8 (step, sample, pre); words: the same memory as uint64 (step, sample, pre // 8), or of length 0.
-        weight: int16 (pre, post), one row per source, so that an event adds one contiguous row.
+        weight: int16 (pre, post padded to `LANES`), one row per source, so that an event adds one contiguous row.
     """
     steps, samples, pre = active.shape
-    post = weight.shape[1]
+    width, post = weight.shape[1], activation.shape[2]
     for sample in prange(samples):
-        found = np.empty(pre + 8, np.int32)
-        short = np.zeros(post, np.int16)
-        total = np.zeros(post, np.int32)
+        found = np.empty(pre + 8, np.uint64)
+        short = np.zeros(width, np.int16)
+        total = np.zeros(width, np.int32)
         for step in range(steps):
             count = _events(active[step, sample], words[step, sample], found)
             total[:] = 0
@@ -58,18 +70,15 @@ def add_dense(active: np.ndarray, words: np.ndarray, weight: np.ndarray, exponen
                 stop = min(start + MOST_EVENTS, count)
                 short[:] = 0
                 event = start
-                while event + 4 <= stop:
-                    a, b = weight[found[event]], weight[found[event + 1]]
-                    c, d = weight[found[event + 2]], weight[found[event + 3]]
-                    for j in range(post):
-                        short[j] += (a[j] + b[j]) + (c[j] + d[j])
-                    event += 4
+                while event + 8 <= stop:
+                    _add_eight(short, weight, found[event : event + 8])
+                    event += 8
                 while event < stop:
-                    a = weight[found[event]]
-                    for j in range(post):
-                        short[j] += a[j]
+                    row = found[event]
+                    for j in range(width):
+                        short[j] += weight[row, j]
                     event += 1
-                for j in range(post):
+                for j in range(width):
                     total[j] += short[j]
             out = activation[step, sample]
             if exponent >= 0:
@@ -84,16 +93,16 @@ def add_dense(active: np.ndarray, words: np.ndarray, weight: np.ndarray, exponen
 def add_dense_graded(payload: np.ndarray, weight: np.ndarray, exponent: int, activation: np.ndarray) -> None:
     """Add dense synapses' sums of integer payloads, int32 (step, sample, pre), to `activation`."""
     steps, samples, pre = payload.shape
-    post = weight.shape[1]
+    width, post = weight.shape[1], activation.shape[2]
     for sample in prange(samples):
-        total = np.zeros(post, np.int32)
+        total = np.zeros(width, np.int32)
         for step in range(steps):
             total[:] = 0
             for i in range(pre):
                 value = payload[step, sample, i]
                 if value:
                     row = weight[i]
-                    for j in range(post):
+                    for j in range(width):
                         total[j] += value * np.int32(row[j])
             out = activation[step, sample]
             for j in range(post):

@@ -15,7 +15,10 @@ import numpy as np
 import pytest
 import torch
 
-from neurodeploy.backends.loihi2 import worker
+from neurodeploy.backends.loihi2 import job
+from neurodeploy.backends.loihi2.lava_models import build_models, registries_restored, step_models
+from neurodeploy.backends.loihi2.network import connect, run_configuration
+from neurodeploy.backends.loihi2.processes import PyConvModelWide, Recorder, SpikeInput
 from neurodeploy.backends.loihi2.run import run
 from neurodeploy.errors import BackendFailedError, UnsupportedError, UsageError
 from neurodeploy.ir.nodes import InputKind, Reset
@@ -131,6 +134,22 @@ def compressed(mantissa):
     )
 
 
+@pytest.mark.parametrize("bias", [0, 40])
+def test_embedded_network_without_schedule_is_one_endless_sample(bias):
+    """Fed from a port of one's own, populations do what they do in a run, from the first input on."""
+    program = chain([12, 20, 8], du=2000, vth=250, bias=bias, exponent=6)
+    inputs = spikes((15, 1, 12), seed=6)
+    with registries_restored():
+        source = SpikeInput(samples=inputs.swapaxes(0, 1))
+        embedded = connect(program, source.s_out)
+        listener = Recorder(shape=(8,), steps=15, first_step=1 + program.latency_steps)
+        embedded.output.connect(listener.a_in)
+        step_models(build_models(source, run_configuration()), 15 + program.latency_steps)
+    expected = run(program, inputs, on="lava-models").spikes["layer2"][:, 0]
+    assert np.array_equal(expected, listener.data)
+    assert expected.any()
+
+
 GEOMETRIES = {
     # name: (input shape, output channels, kernel, stride, padding, dilation, groups)
     "plain": ((1, 5, 7), 2, (2, 3), (1, 1), (0, 0), (1, 1), 1),
@@ -202,8 +221,6 @@ def test_convolution_of_graded_input_on_the_runtime():
 
 def test_stock_conv_fails_from_128_on():
     """The reason for PyConvModelWide: Lava's own Conv model keeps its geometry in 8 bits, too few under NumPy 2."""
-    from neurodeploy.backends.loihi2.processes import PyConvModelWide  # isort: split
-
     from lava.proc.conv import utils
 
     weight = np.ones((1, 1, 1, 1), np.int32)
@@ -276,13 +293,13 @@ def test_success_leaves_nothing_behind(left_behind):
 
 def test_failure_inside_lava_is_reported_with_its_traceback(left_behind, monkeypatch):
     """A model that raises while others wait for it, where Lava hangs for ever, is reported at once with its reason."""
-    write_job = worker.write_job
+    write_job = job.write_job
 
     def write_words(directory, program, samples, record_states):
         write_job(directory, program, samples.astype("U8"), record_states)
         np.save(directory / "samples.npy", np.full(samples.shape, "not a number"))
 
-    monkeypatch.setattr(worker, "write_job", write_words)
+    monkeypatch.setattr(job, "write_job", write_words)
     begin = time.monotonic()
     with pytest.raises(BackendFailedError, match="ND303") as failure:
         run(chain([5, 5]), spikes((5, 1, 5)))
@@ -294,7 +311,7 @@ def test_failure_inside_lava_is_reported_with_its_traceback(left_behind, monkeyp
 
 def test_failure_before_the_run_is_reported_with_its_traceback(left_behind, monkeypatch):
     """A worker that cannot even read its job says so."""
-    monkeypatch.setattr(worker, "write_job", lambda directory, *job: np.zeros(1, np.int64).tofile(directory / "clock"))
+    monkeypatch.setattr(job, "write_job", lambda directory, *job: np.zeros(1, np.int64).tofile(directory / "clock"))
     with pytest.raises(BackendFailedError, match=r"(?s)ND303.*program\.json"):
         run(chain([5, 5]), spikes((5, 1, 5)))
     assert left_behind() == []

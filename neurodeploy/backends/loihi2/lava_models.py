@@ -8,6 +8,7 @@ before, so all connections can announce first; after that, every model finds its
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,6 +40,7 @@ CONNECTIONS = (
     AbstractPySparseModelFloat,
 )
 """The models that send before they receive."""
+REPORT_S = 0.2
 
 
 class DirectSendPort(CspSendPort):
@@ -133,9 +135,10 @@ def step_models(
     Args:
         models: all of one network, in the order of `build_models`.
         steps: how many.
-        progress: called with the steps done and `steps`, after each.
+        progress: called with the steps done and `steps`, a few times a second and at the end.
     """
     connections = [model for model in models if isinstance(model, CONNECTIONS)]
+    reported = time.monotonic()
     for step in range(1, steps + 1):
         for model in connections:
             outgoing = model.a_buf if isinstance(model, AbstractPyConvModel) else model.a_buff
@@ -144,7 +147,8 @@ def step_models(
         for model in models:
             model.time_step += 1
             model.run_spk()
-        if progress is not None:
+        if progress is not None and (step == steps or time.monotonic() - reported > REPORT_S):
+            reported = time.monotonic()
             progress(step, steps)
 
 

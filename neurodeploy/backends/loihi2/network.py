@@ -110,7 +110,7 @@ def neurons(program: Program, population: Population, schedule: Schedule | None)
     neuron = population.neuron
     bias = np.broadcast_to(neuron.bias_mantissa, population.size).reshape(population.shape)
     shared = {"name": population.name, "shape": population.shape, "bias_mant": bias, "bias_exp": neuron.bias_exponent}
-    if stock_fits(program, population):
+    if stock_fits(program, population, schedule):
         du, dv, vth = (int(value.flat[0]) for value in (neuron.du, neuron.dv, neuron.vth))
         if schedule is None:
             return LIF(du=du - DU_OFFSET, dv=dv, vth=vth, **shared)
@@ -139,15 +139,17 @@ def neurons(program: Program, population: Population, schedule: Schedule | None)
     )
 
 
-def stock_fits(program: Program, population: Population) -> bool:
+def stock_fits(program: Program, population: Population, schedule: Schedule | None) -> bool:
     """Whether Lava's LIF computes this population.
 
     It resets to zero at once, has one du, dv and vth, and adds its bias to v. It also never rests: a population that
-    feeds back would carry spikes of the empty step between two samples, or from before the first, into a sample.
+    feeds back would carry spikes of the empty step between two samples, or from before the first, into a sample; and
+    without a schedule, nothing removes the bias that gathers until the first input arrives.
     """
     neuron = population.neuron
     return (
         neuron.reset is Reset.ZERO
+        and (schedule is not None or not np.any(neuron.bias_mantissa))
         and all(np.unique(value).size == 1 for value in (neuron.du, neuron.dv, neuron.vth))
         and not (neuron.bias_in_current and np.any(neuron.bias_mantissa))
         and not any(edge.recurrent and edge.source == population.name for edge in program.projections)

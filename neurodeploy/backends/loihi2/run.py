@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 import neurodeploy
-from neurodeploy.backends.loihi2 import worker
+from neurodeploy.backends.loihi2 import job
 from neurodeploy.backends.loihi2.lava_compat import LAVA_VERSION, availability, require_lava
 from neurodeploy.backends.loihi2.schedule import Schedule, by_sample, refuse_misfits
 from neurodeploy.errors import BackendFailedError, BackendUnavailableError, Finding, UsageError
@@ -29,12 +29,13 @@ EXECUTORS = {
 }
 """What a result says about who computed it."""
 
+WORKER = "neurodeploy.backends.loihi2.worker"
 POLL_S = 0.05
 START_S = 120.0
 STALL_S = 120.0
 STEP_S = 2.0
-"""Without a time limit of the caller's: seconds to start, seconds without a single step, and seconds a step may take on
-average. Lava takes 1 to 5 ms a step on small networks and about a second on its slowest convolutions."""
+"""Generous limits, in seconds: to start, without a single step done, and per step on average where the caller sets no
+limit. Three layers of 100 neurons take 2 ms a step on two cores."""
 GRACE_S = 2.0
 """Seconds between asking the worker's processes to end and killing them."""
 LAST_LINES = 30
@@ -132,7 +133,7 @@ def run_on_runtime(
     total = schedule.total_steps(program)
     with tempfile.TemporaryDirectory(prefix="neurodeploy-") as name:
         directory = Path(name)
-        worker.write_job(directory, program, samples, record_states)
+        job.write_job(directory, program, samples, record_states)
         with supervised_worker(directory) as process:
             await_result(process, directory, total, progress, timeout_s)
         return read_result(directory, program, record_states)
@@ -149,7 +150,7 @@ def supervised_worker(directory: Path) -> Iterator[subprocess.Popen[bytes]]:
         environment["TMPDIR"] = str(directory)  # where multiprocessing leaves a folder when it is ended
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", worker.__name__, str(directory), str(os.getpid())],
+            [sys.executable, "-P", "-m", WORKER, str(directory), str(os.getpid())],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -208,22 +209,22 @@ def await_result(
     Raises:
         BackendFailedError: ND303 when it ended without one, ND304 when it is too slow or stands still.
     """
-    clocks = np.memmap(directory / worker.CLOCK, dtype=np.int64, mode="r")
+    clocks = np.memmap(directory / job.CLOCK, dtype=np.int64, mode="r")
     begin = last_change = time.monotonic()
     limit = START_S + total * STEP_S if timeout_s is None else timeout_s
     done = 0
-    while not (directory / worker.RESULT).exists():
+    while not (directory / job.RESULT).exists():
         ended = process.poll() is not None
         now = time.monotonic()
         if int(clocks.min()) != done:
             done, last_change = int(clocks.min()), now
             if progress is not None:
                 progress(done, total)
-        if ended and not (directory / worker.RESULT).exists():
+        if ended and not (directory / job.RESULT).exists():
             raise BackendFailedError(_failed(directory, f"Lava's runtime ended with exit code {process.returncode}"))
         if now - begin > limit:
             raise BackendFailedError(_too_long(directory, f"step {done} of {total} after {limit:g} s"))
-        if now - last_change > max(STALL_S, START_S if done == 0 else 0.0):
+        if now - last_change > STALL_S:
             raise BackendFailedError(
                 _too_long(directory, f"no step for {now - last_change:.0f} s at {done} of {total}")
             )
@@ -248,7 +249,7 @@ def read_result(directory: Path, program: Program, record_states: bool) -> RunRe
         decide(spikes[program.output]),
         currents=arrays("currents") if record_states else {},
         voltages=arrays("voltages") if record_states else {},
-        **json.loads((directory / worker.RESULT).read_text()),
+        **json.loads((directory / job.RESULT).read_text()),
     )
 
 

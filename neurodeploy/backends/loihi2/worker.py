@@ -4,9 +4,6 @@ Lava's runtime hangs for ever when a model with a consumer fails, and swallows t
 Lava's processes and ends this one, with the traceback, as soon as one of them fails; it also ends the whole process
 group when the parent is gone. The parent does the rest (`run`): it also ends Lava's processes after a success, since
 Lava's own `stop` may hang.
-
-The JOB directory holds program.json, arrays.npz and samples.npy on entry, the clock file that both sides map, and on
-success one spikes-I.npy (and currents-I.npy, voltages-I.npy) per population and result.json.
 """
 
 from __future__ import annotations
@@ -23,38 +20,10 @@ from pathlib import Path
 
 import numpy as np
 
+from neurodeploy.backends.loihi2.job import CLOCK, RESULT, read_job
 from neurodeploy.backends.loihi2.schedule import Schedule, by_sample
-from neurodeploy.ir.codec import from_plain, to_plain
-from neurodeploy.ir.program import Program
 
-CLOCK = "clock"
-RESULT = "result.json"
 WATCH_S = 0.1
-
-
-def write_job(directory: Path, program: Program, samples: np.ndarray, record_states: bool) -> None:
-    """Write what the worker reads.
-
-    Args:
-        directory: empty.
-        program: to run.
-        samples: int32 (sample, step, *input shape).
-        record_states: whether to keep u and v.
-    """
-    arrays: dict[str, np.ndarray] = {}
-    plain = {"program": to_plain(program, arrays, "program"), "record_states": record_states}
-    (directory / "program.json").write_text(json.dumps(plain))
-    np.savez(directory / "arrays.npz", **arrays)
-    np.save(directory / "samples.npy", samples, allow_pickle=False)
-    np.zeros(len(program.populations), np.int64).tofile(directory / CLOCK)
-
-
-def read_job(directory: Path) -> tuple[Program, np.ndarray, bool]:
-    """Return program, samples and record_states as `write_job` was given them."""
-    plain = json.loads((directory / "program.json").read_text())
-    with np.load(directory / "arrays.npz", allow_pickle=False) as stored:
-        program = from_plain(plain["program"], dict(stored))
-    return program, np.load(directory / "samples.npy", allow_pickle=False), plain["record_states"]
 
 
 def execute(directory: Path) -> None:
