@@ -157,7 +157,7 @@ def _write_files(model: CompiledModel, folder: Path) -> None:
     ):
         (folder / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     for name, content in (("arrays.npz", arrays), ("source.npz", source_arrays)):
-        np.savez_compressed(folder / name, **{key: _portable(array) for key, array in content.items()})
+        np.savez_compressed(folder / name, allow_pickle=False, **{k: _portable(array) for k, array in content.items()})
 
 
 def _fingerprints(

@@ -6,6 +6,26 @@ ND4xx verification and use. Codes are never reused.
 
 EXPLANATIONS: dict[str, str] = {
     # ND00x-ND04x: models from files (frontends)
+    "ND001": "The file is missing, empty, a directory, or cannot be read or written. Nothing was guessed in its place; "
+    "check the path and its permissions, or write the file again.",
+    "ND002": "PyTorch cannot read the file: it is cut off, damaged, or of another format. Models are read from files "
+    "of neurodeploy.save and torch.save, and from FILE.py:NAME; copy or write the file again.",
+    "ND003": "The file holds pickled Python objects, and opening it would run whatever code it names. Write tensors "
+    "only, with neurodeploy.save(net, ...) or torch.save(net.state_dict(), ...). If you trust whoever wrote it, pass "
+    "--trust-pickle.",
+    "ND004": "The file was read, but it holds no model: some other dictionary, a list, a lone tensor. A model is what "
+    "neurodeploy.save writes, or a state_dict, alone or under the key state_dict, model_state_dict or model.",
+    "ND005": "The Python file does not run, has no such name, or the name makes no torch.nn.Module when it is called "
+    "without arguments. Give every argument a default, or write a small function that returns the module. What runs at "
+    'import should stand under `if __name__ == "__main__"`.',
+    "ND006": "The weights do not fit the module, tensor by tensor, or a class was named without weights and would be "
+    "compiled with random ones. Use the class the weights were trained with, with the same sizes. A function that "
+    "returns a trained module needs no weights.",
+    "ND007": "The call leaves something out or names too much: a module is recorded by running it, which needs "
+    "example_shape (one sample's input at one step, no batch and no time axis); FILE.py needs :NAME; a model file "
+    "needs no weights beside it.",
+    "ND008": "The source network runs on inputs (step, sample, *input shape), in batches of at least one sample, in "
+    "float32 or float64. What was given is something else.",
     "ND010": "A compiled model is a directory with a manifest.json, as `neurodeploy compile` writes it. What was "
     "named is something else, or is not there. A model.pt is compiled first; an archive of an artefact is unpacked "
     "first.",
@@ -14,6 +34,52 @@ EXPLANATIONS: dict[str, str] = {
     "again.",
     "ND012": "A stored network names a type, field or array this version does not know. neurodeploy files hold a "
     "closed list of types and no pickle; write the file again with neurodeploy.save or `neurodeploy compile`.",
+    "ND013": "The module itself failed when it was run on the example; the message is its own, with your file and "
+    "line. Give an example as one call of the module takes it: batch axis included, time axis where your loop reads "
+    "it.",
+    "ND014": "Something between the input and a neuron has no exact counterpart on a chip: an activation function, a "
+    "product, a rearranged or partial tensor, a membrane that feeds a layer. Read exactly are linear layers, "
+    "convolutions, pools, batch norm, reshapes, dropout (in evaluation mode) and sums of currents. Replace it, or "
+    "compute it before the net as part of the encoding.",
+    "ND015": "The forward pass reads values of the run back into Python: an `if` on spikes, .item(), .numpy(), "
+    "indexing by a computed mask. What the net computes would depend on the data, and recording one run shows only one "
+    "way through it. Take early exits, statistics and checks out of forward.",
+    "ND016": "The steps of the loop are not wired alike, or a neuron is called more than once or less than once per "
+    "step. A network has one wiring for all steps, and each of its neurons has one membrane. Give every place of use "
+    "its own neuron, call every layer at every step, and record with at least two steps.",
+    "ND017": "A neuron does not get its own state of the step before back, unchanged. On a chip states live in the "
+    "neuron's core, where nothing else writes to them. Hand `mem` (and `syn`, `spk`) back as the neuron returned it; "
+    "reset before the loop only.",
+    "ND018": "A neuron starts from a state that is not zero. Targets start at rest; use zeros or the neuron's "
+    "reset_mem().",
+    "ND019": "The decision is read from the spike counts of one population over all steps, and the module returns "
+    "something else: only membranes, the spikes of some steps, what a layer makes of the spikes, or several "
+    "populations. Return the output layer's spikes of every step (stacked or summed) and decide outside the module.",
+    "ND020": "Substitution, refused unless allowed: a bare state_dict names tensors but not how they are wired, so the "
+    "wiring is inferred from the order of its keys. It also leaves out reset_delay, which is taken as True, and layers "
+    "without parameters. Allow it when the printed wiring is right, or save the module with neurodeploy.save.",
+    "ND021": "The wiring cannot be inferred from the state_dict: its layers do not alternate, sizes do not meet, or "
+    "some layer is not linear (a kernel's stride and padding are not in the file). Use neurodeploy.save(net, ...), or "
+    "name the class: neurodeploy compile net.py:Net --weights FILE.",
+    "ND022": "The layer is supported, but not with this setting, which has no exact counterpart: padding by other than "
+    "zeros, ceil_mode with a partial window, an average that does not count its padding, batch statistics, a dilated "
+    "maximum. The message names the setting and what to use instead.",
+    "ND023": "The neuron is supported, but not with this setting: graded_spikes_factor, inhibition, state_quant, a "
+    "negative threshold, a surrogate whose forward value is no step function, RSynaptic with reset_delay=False (which "
+    "snnTorch 1.0.0 computes wrongly), convolutional recurrence. The message says what to use instead.",
+    "ND024": "The layer is not one that is read exactly. Read are snntorch's Leaky, Synaptic, RLeaky, RSynaptic and "
+    "Lapicque themselves (a subclass may compute anything), and torch.nn's Linear, Conv1d, Conv2d, AvgPool1d, "
+    "AvgPool2d, MaxPool1d, MaxPool2d, BatchNorm1d, BatchNorm2d, Flatten, Unflatten, Dropout and Identity, as modules "
+    "or functions.",
+    "ND025": "A weight, a parameter or the example holds NaN or infinity, so the network computes nothing. Training "
+    "diverged or the file is damaged; go back to an earlier checkpoint.",
+    "ND026": "A network reads one input per step: index k of the example's time axis at step k, or the whole example "
+    "at every step. This one reads another index, a part, both, or nothing. Prepare the input outside the net.",
+    "ND027": "The stored network contradicts itself: shapes that do not meet, arrays of the wrong size, a node that "
+    "nothing feeds. The file was changed or written by something else; record the module again with neurodeploy.save.",
+    "ND028": "The call to record a module makes no sense: net is no torch.nn.Module, the example has no batch axis, or "
+    "dt is no positive number of seconds (or contradicts the one the model was saved with). dt may be left out; it is "
+    "never invented.",
     # ND05x-ND06x: data
     # ND1xx: the network, and whether it fits
     "ND107": "Part of the network does not fit a single core: even its smallest slice (one neuron, or one image row of "

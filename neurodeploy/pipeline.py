@@ -118,19 +118,17 @@ def read_data(data: str | Path, encoding: dict | None, shape: tuple[int, ...], l
         LoadError: when the file or dataset cannot be read.
         UsageError: ND402 when the model records no encoding, ND403 when the shape does not fit.
     """
+    labels: np.ndarray | None
     if str(data) in datasets.NAMES:
         if encoding is None:
             raise UsageError(_no_encoding(str(data)))
         dataset = datasets.load(str(data), limit=limit)
-        inputs, labels, name = (
-            datasets.Encoding.from_plain(encoding).encode(dataset.images),
-            dataset.labels,
-            dataset.name,
-        )
+        name, labels = dataset.name, dataset.labels
+        inputs = datasets.Encoding.from_plain(encoding).encode(dataset.images)
     else:
         recording = datasets.load_npz(data)
-        inputs, labels, name = recording.inputs[:, :limit], recording.labels, recording.name
-        labels = None if labels is None else labels[:limit]
+        name, inputs = recording.name, recording.inputs[:, :limit]
+        labels = None if recording.labels is None else recording.labels[:limit]
     if int(np.prod(inputs.shape[2:])) != int(np.prod(shape)):
         raise UsageError(_wrong_shape(name, inputs.shape[2:], shape))
     return Samples(name, inputs.reshape(*inputs.shape[:2], *shape), labels)
@@ -215,11 +213,17 @@ def verification_error(certificate: dict[str, Any]) -> VerificationError | None:
     """Return the error of a certificate that failed, or None."""
     if certificate["verified"]:
         return None
+    fix = "compile the model again; if it still differs, report it with the artefact and the input"
+    wrong = [
+        Finding("ND404", line.split(":")[0], line, "the program is not the rounded source", fix)
+        for line in certificate.get("misrounded", ())
+    ]
     first = certificate["first_divergence"]
+    if first is None or wrong:
+        return VerificationError(*wrong, **(first or {}))
     place = f"step {first['step']}, {first['population']}{first['neuron']}, sample {first['sample']}"
     values = (certificate["expected"], first["expected"], certificate["actual"], first["actual"])
     what = "{}: {} has {:g}, {} {:g}".format(first["quantity"], *values)
-    fix = "compile the model again; if it still differs, report it with the artefact and the input"
     return VerificationError(Finding("ND400", place, what, first["likely_cause"], fix), **first)
 
 

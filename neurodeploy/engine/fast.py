@@ -1,8 +1,8 @@
 """The fast path: layer after layer, all steps and samples of a layer at once, in the kernels.
 
 Spikes of one layer are complete before the next begins, which is allowed because latency is taken out of every
-population's clock. Equal bit for bit to `reference.run_reference`; programs outside the kernels' 32-bit range, or with loops
-through several populations, are run by the reference itself, and the result says so.
+population's clock. Equal bit for bit to `reference.run_reference`; programs outside the kernels' 32-bit range, or with
+loops through several populations, are run by the reference itself, and the result says so.
 """
 
 from __future__ import annotations

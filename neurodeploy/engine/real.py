@@ -133,13 +133,15 @@ def _taps(kernel: tuple[int, ...]) -> list[tuple[int, ...]]:
     return list(np.ndindex(*kernel))
 
 
-def _seen(padded: np.ndarray, tap: tuple[int, ...], node: Conv | AveragePool | MaxPool, dilation: tuple[int, ...]):
+def _seen(
+    padded: np.ndarray, tap: tuple[int, ...], node: Conv | AveragePool | MaxPool, dilation: tuple[int, ...]
+) -> np.ndarray:
     """Return what every output position sees through one kernel tap, (sample, channel, *out space)."""
     window = tuple(
         slice(t * d, t * d + s * (n - 1) + 1, s)
         for t, d, s, n in zip(tap, dilation, node.stride, node.shape[1:], strict=True)
     )
-    return padded[(slice(None), slice(None), *window)]
+    return padded[(..., *window)]
 
 
 def _padded(x: np.ndarray, padding: tuple[int, ...], value: float = 0.0) -> np.ndarray:
@@ -154,7 +156,7 @@ def _windows(node: Conv, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
         out, into = slice(group * group_out, (group + 1) * group_out), slice(group * per_group, (group + 1) * per_group)
         for tap in _taps(weight.shape[2:]):
             seen = _seen(padded, tap, node, node.dilation)[:, into]
-            y[:, out] += np.einsum("oi,ni...->no...", weight[(out, slice(None), *tap)], seen)
+            y[:, out] += np.einsum("oi,ni...->no...", weight[out][(..., *tap)], seen)
     return y
 
 

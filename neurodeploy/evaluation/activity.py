@@ -1,8 +1,8 @@
 """How much happened: spikes, synaptic operations and neuron updates, counted from the recorded spikes.
 
 synops of a projection = sum over its sources of (spikes x fan-out); every stored synapse counts, zeros of dense
-synapses included, because the chip processes them. Recurrent projections do not deliver a sample's last step. A neuron update is
-one neuron in one step: Loihi updates every neuron at every step.
+synapses included, because the chip processes them. Recurrent projections do not deliver a sample's last step. A neuron
+update is one neuron in one step: Loihi updates every neuron at every step.
 """
 
 from __future__ import annotations

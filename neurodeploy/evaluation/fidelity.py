@@ -91,19 +91,16 @@ def likely_cause(
     program: Program, name: str, step: int, index: tuple[int, ...], expected: RunResult, actual: RunResult
 ) -> str:
     """Guess from the two runs' values around the first difference why they part; a guess, and worded as one."""
-    sequences = [
-        (
-            run.spikes[name][:, *index].astype(np.int64),
-            *(_trace(run, quantity, name, index) for quantity in QUANTITIES[1:]),
-        )
-        for run in (expected, actual)
-    ]
-    (spikes_a, u_a, v_a), (spikes_b, u_b, v_b) = sequences
-    neuron = program.population(name).neuron
-    if _shifted(u_a if u_a is not None else spikes_a, u_b if u_b is not None else spikes_b):
+    at = (slice(None), *index)
+    spikes_a, spikes_b = (run.spikes[name][at].astype(np.int64) for run in (expected, actual))
+    if _shifted(spikes_a, spikes_b):
         return "delay: one run is the other shifted by a step"
-    if u_a is None or u_b is None or v_a is None or v_b is None:
+    if any(name not in states for run in (expected, actual) for states in (run.currents, run.voltages)):
         return "unknown: states were not recorded"
+    u_a, u_b = (run.currents[name][at].astype(np.int64) for run in (expected, actual))
+    v_a, v_b = (run.voltages[name][at].astype(np.int64) for run in (expected, actual))
+    if _shifted(u_a, u_b):
+        return "delay: one run is the other shifted by a step"
     du, dv = int(u_b[step] - u_a[step]), int(v_b[step] - v_a[step])
     if du:
         unit = 1 << STATE_SHIFT
@@ -119,13 +116,9 @@ def likely_cause(
         return "threshold: the same membrane, another decision"
     fired = spikes_a[step] or spikes_b[step] or (step and spikes_a[step - 1])
     if fired and abs(dv) > membrane // SMALL + (1 << STATE_SHIFT):
-        return f"reset: the neuron fires here or fired in the step before ({neuron.reset.value} expected)"
+        reset = program.population(name).neuron.reset.value
+        return f"reset: the neuron fires here or fired in the step before ({reset} expected)"
     return "decay: the membrane differs by little and the current not at all (decay rounding or a bias)"
-
-
-def _trace(run: RunResult, quantity: str, name: str, index: tuple[int, ...]) -> np.ndarray | None:
-    record = getattr(run, quantity).get(name)
-    return None if record is None else record[:, *index].astype(np.int64)
 
 
 def _shifted(a: np.ndarray, b: np.ndarray) -> bool:

@@ -7,7 +7,8 @@ integers alone:
     e_i(t) = alpha e_i(t-1) + |d alpha| |i(t-1)| + sum |dw| |x| + |w| |dx| + |d bias| + units
     e_v(t) = beta e_v(t-1) + |d beta| |v(t-1)| + e_i(t) + |d theta| + units
 
-A difference within the bound is rounding; one beyond it is a defect.
+A difference within the bound is rounding; one beyond it is a defect. So that a wrong weight cannot excuse itself, every
+integer is first held against the number it stands for: it must be the nearest one.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def certify(
             name: float(np.mean(r.predictions == labels)) for name, r in (("source", source), ("program", ours))
         }
     first = outcome["first_divergence"]
-    explained = True
+    explained, wrong = True, misrounded(model)
     if first is not None:
         at = _Place(first["step"], first["sample"], first["population"], tuple(first["neuron"]))
         distance, bound = (float(x) for x in margins(model, inputs, ours, at))
@@ -64,8 +65,70 @@ def certify(
         "decision_agreement": float(np.mean(source.predictions == ours.predictions)),
         "accuracy": accuracy,
         "explained_by_rounding": explained,
-        "verified": explained,
+        "misrounded": wrong,
+        "verified": explained and not wrong,
     }
+
+
+def misrounded(model: CompiledModel) -> list[str]:
+    """Return every parameter that is not the source's, rounded to nearest, as text; none in an honest program."""
+    network, program = lower(model.source), model.program
+    wrong: list[str] = []
+    for population in program.populations:
+        node, neuron = network.populations[population.name], population.neuron
+        if neuron.reset is not node.reset:
+            wrong.append(f"{population.name}: resets by {neuron.reset.value}, the source by {node.reset.value}")
+        alpha = np.zeros(()) if node.alpha is None else node.alpha
+        unit = population.scale * (1 << STATE_SHIFT)
+        bias = neuron.bias_mantissa.astype(np.float64) * 2.0**neuron.bias_exponent / unit
+        for name, is_value, should, step in (
+            ("beta", 1 - neuron.dv / DECAY_ONE, np.maximum(node.beta, 1 / DECAY_ONE), 1 / DECAY_ONE),
+            ("alpha", 1 - neuron.du / DECAY_ONE, np.minimum(alpha, 1 - 1 / DECAY_ONE), 1 / DECAY_ONE),
+            ("threshold", neuron.vth / population.scale, node.threshold, 1 / population.scale),
+            ("bias", bias, total_bias(network, population), 2.0**neuron.bias_exponent / unit),
+        ):
+            wrong += _beyond(f"{population.name}.{name}", is_value, should, step / 2)
+    for projection in program.projections:
+        wrong += _wrong_weights(network, program, projection)
+    return wrong
+
+
+def _wrong_weights(network: Network, program: Program, projection: Projection) -> list[str]:
+    (entry,) = network.incoming(projection.name)
+    if (entry.source, bool(entry.delay_steps)) != (projection.source, projection.recurrent):
+        return [f"{projection.name}: reads {projection.source} at another step than the source does"]
+    scale = program.population(projection.target).scale
+    scale *= program.input.scale if projection.source == program.input.name else 1.0
+    node = network.nodes[projection.name]
+    rounded = _dequantized(node, projection, scale)
+    pick = (lambda n: n.data) if isinstance(node, SparseLinear) else (lambda n: n.weight)
+    return _beyond(f"{projection.name}.weight", pick(rounded), pick(node), 2.0**projection.exponent / scale)
+
+
+def _beyond(place: str, is_value: np.ndarray, should: np.ndarray, limit: float) -> list[str]:
+    """Return a line when any value is further than `limit` from what it stands for, naming the worst."""
+    is_value, should = np.broadcast_arrays(
+        is_value.reshape(-1) if is_value.ndim == 1 else is_value, _like(should, is_value)
+    )
+    error = np.abs(is_value - should)
+    if not error.size or error.max() <= limit * (1 + 1e-6) + 1e-12:
+        return []
+    worst = tuple(int(i) for i in np.unravel_index(error.argmax(), error.shape))
+    return [f"{place}{list(worst)}: {is_value[worst]:.6g} stands for {should[worst]:.6g}, rounding allows {limit:.3g}"]
+
+
+def _like(values: np.ndarray, other: np.ndarray) -> np.ndarray:
+    return values.reshape(-1) if other.ndim == 1 and values.ndim else values
+
+
+def total_bias(network: Network, population: Population) -> np.ndarray:
+    """Return the sum of the biases of everything that feeds `population`, (neuron,)."""
+    total = np.zeros(population.size)
+    for edge in network.incoming(population.name):
+        bias = network.nodes[edge.source].bias
+        if bias is not None:
+            total += np.repeat(bias, population.size // len(bias))
+    return total
 
 
 @dataclass(frozen=True)

@@ -80,9 +80,7 @@ def _with_dt(network: Network, dt: float | None, model: str) -> Network:
         what = f"dt is {dt!r} s, but the model was saved with {network.dt_s!r} s"
         raise UsageError(Finding("ND028", model, what, "a step has one duration", "leave dt out, or save it anew"))
     if not (isinstance(dt, int | float) and 0 < dt < float("inf")):
-        raise UsageError(
-            Finding("ND028", model, f"dt is {dt!r}", "a step lasts a positive number of seconds", "fix it")
-        )
+        raise UsageError(Finding("ND028", model, f"dt is {dt!r}", "a step lasts a positive time", "change dt"))
     return replace(network, dt_s=float(dt))
 
 

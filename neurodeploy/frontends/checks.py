@@ -10,7 +10,20 @@ import numpy as np
 
 from neurodeploy.errors import Finding
 from neurodeploy.ir.network import Network
-from neurodeploy.ir.nodes import LIF, AveragePool, Conv, Input, Linear, MaxPool, Node, Reshape, Scale, SparseLinear
+from neurodeploy.ir.nodes import (
+    LIF,
+    AveragePool,
+    Conv,
+    Input,
+    InputKind,
+    Linear,
+    MaxPool,
+    Node,
+    Reset,
+    Reshape,
+    Scale,
+    SparseLinear,
+)
 
 
 def contradictions(network: Network) -> list[Finding]:
@@ -30,6 +43,13 @@ def contradictions(network: Network) -> list[Finding]:
                 findings.append(_contradiction(place, f"it reads {expected} values, {edge.source} has {given}"))
         if not isinstance(node, Input) and not network.incoming(name):
             findings.append(_contradiction(place, "nothing feeds it"))
+    findings += [
+        _contradiction(f"{edge.source} -> {edge.target}", f"its delay is {edge.delay_steps!r}")
+        for edge in network.edges
+        if edge.delay_steps not in (0, 1)
+    ]
+    if not (network.dt_s is None or (isinstance(network.dt_s, float) and network.dt_s > 0)):
+        findings.append(_contradiction("dt", f"a step lasts {network.dt_s!r} s"))
     if not isinstance(network.nodes[network.input], Input):
         findings.append(_contradiction(network.input, "the input is not an Input node"))
     if not isinstance(network.nodes[network.output], LIF):
@@ -71,8 +91,10 @@ def _consistent(node: Node) -> bool:
             return weight.shape == bias.shape == shape[:1]
         case LIF(shape):
             arrays = (node.beta, node.threshold, node.alpha, node.gain)
-            return all(array is None or array.shape in ((), shape) for array in arrays)
-    return isinstance(node, Input) and all(isinstance(n, int) and n > 0 for n in node.shape)
+            return isinstance(node.reset, Reset) and all(a is None or a.shape in ((), shape) for a in arrays)
+        case Input(shape, kind, low, high):
+            return isinstance(kind, InputKind) and low <= high and all(isinstance(n, int) and n > 0 for n in shape)
+    return False
 
 
 def _not_finite(node: Any) -> list[str]:

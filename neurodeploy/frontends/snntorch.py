@@ -12,7 +12,6 @@ import math
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,30 +31,24 @@ from neurodeploy.frontends.folding import (
     Tree,
     leaves,
 )
-from neurodeploy.frontends.tracing import FRONTENDS, LIBRARIES, NEURONS, Kind, NeuronCall, Trace, Value, describe
+from neurodeploy.frontends.recorded_layers import layer_node, without_bias
+from neurodeploy.frontends.recorded_neurons import broken, neuron_nodes
+from neurodeploy.frontends.recorded_output import Outputs, find_output
+from neurodeploy.frontends.tracing import FRONTENDS, LIBRARIES, NEURONS, Kind, Trace, Value, describe
 from neurodeploy.ir.network import Edge, Network
 from neurodeploy.ir.nodes import (
-    LIF,
-    AveragePool,
-    Conv,
     Input,
     InputKind,
-    Linear,
     MaxPool,
     Node,
-    Reset,
     Reshape,
-    Scale,
     Shape,
-    SparseLinear,
 )
 
 ONE_STEP_RUNS = 3
 """How often a module that takes one step per call is called, so that its states show where they go."""
 MAX_LEVELS = 255
 """Input grids are looked for up to 8 bits: the payload of a graded spike."""
-RESETS = {"_base_sub": 0, "_base_zero": 1, "_base_int": 2}
-"""snnTorch's update function -> its `reset_mechanism_val`."""
 
 
 def record(net: nn.Module, example_input: Tensor, dt: float | None = None, encoding: Any = None) -> Network:
@@ -127,10 +120,6 @@ def at_rest(net: nn.Module) -> Iterator[None]:
                 getattr(module, part).update(content)
 
 
-Outputs = list[list[Tensor]]
-"""Per run, the returned tensors."""
-
-
 def _run(net: nn.Module, example: Tensor) -> tuple[Trace, Outputs]:
     """Run `net` until every neuron has taken at least two steps, and return the record and what was returned."""
     for module in net.modules():
@@ -138,8 +127,8 @@ def _run(net: nn.Module, example: Tensor) -> tuple[Trace, Outputs]:
             place = f"net ({type(module).__name__})"
             why = "compiled code hides its operations"
             raise UnsupportedError(Finding("ND024", place, "a TorchScript module", why, "pass the original module"))
-    broken = [_broken(name, module) for name, module in net.named_modules() if type(module) is snntorch.RSynaptic]
-    raise_all(UnsupportedError, [finding for finding in broken if finding])
+    recurrent = [(name, module) for name, module in net.named_modules() if type(module) is snntorch.RSynaptic]
+    raise_all(UnsupportedError, [finding for found in recurrent if (finding := broken(*found))])
     trace, outputs = Trace(net), []
     rest = {name: torch.zeros(0) for name in _state_arguments(net)}
     states = rest
@@ -332,7 +321,7 @@ class _Builder:
             if node is None:
                 break
             free = self._free(name)
-            self.nodes[free] = _without_bias(node) if position else node
+            self.nodes[free] = without_bias(node) if position else node
             self.origin[free] = origin
             self.edges.append(Edge(source, free, delay))
             outlets.append((free, 0))
@@ -365,396 +354,6 @@ class _Builder:
         return node
 
 
-# Reading the output
-
-
-def find_output(trace: Trace, folding: Folding, outputs: Outputs, findings: list[Finding]) -> str:
-    """Return the population whose spikes of all steps are returned; else add a finding and return ""."""
-    reader = _OutputReader(trace, folding)
-    candidates: list[str] = []
-    for tensors in zip(*outputs, strict=False):
-        seen = [reader.read(trace.shadow(tensor)) for tensor in tensors]
-        steps: dict[str, set[int]] = {}
-        for neuron, step in (pair for part in seen for pair in part):
-            steps.setdefault(neuron, set()).add(step)
-        candidates += [n for n, taken in steps.items() if len(taken) == folding.steps and n not in candidates]
-    if reader.further:
-        findings += reader.further
-        return ""
-    feeding = {name: _ancestors(folding, name) for name in candidates}
-    last = [name for name in candidates if not any(name in feeding[other] for other in candidates if other != name)]
-    if len(last) == 1:
-        return last[0] or type(trace.net).__name__.lower()
-    findings.append(_no_output(last, reader))
-    return ""
-
-
-def _ancestors(folding: Folding, name: str) -> set[str]:
-    """Return the neurons whose spikes reach `name`, by whatever way."""
-    found: set[str] = set()
-    waiting = [name]
-    while waiting:
-        for leaf in leaves(folding.wiring[waiting.pop()]):
-            if isinstance(leaf, Spikes) and leaf.neuron not in found:
-                found.add(leaf.neuron)
-                waiting.append(leaf.neuron)
-    return found
-
-
-class _OutputReader:
-    """Takes returned tensors apart into spikes; keeps what else was returned."""
-
-    def __init__(self, trace: Trace, folding: Folding) -> None:
-        self.trace = trace
-        self.folding = folding
-        self.further: list[Finding] = []
-        self.states: set[str] = set()
-        self.partial: set[str] = set()
-
-    def read(self, shadow: Tensor | None) -> set[tuple[str, int]]:
-        """Return the (neuron, step) pairs whose whole spikes `shadow` shows or counts."""
-        if shadow is None or not shadow.any():
-            return set()
-        pairs: set[tuple[str, int]] = set()
-        for value in self._values(shadow):
-            match value.kind:
-                case Kind.SPIKES if self._in_order(shadow, value):
-                    pairs.add((value.name, value.step))
-                    self.partial.add(value.name)
-                case Kind.STATE:
-                    self.states.add(value.name)
-                case Kind.INPUT:
-                    pass
-                case Kind.LAYER if value.first in self.folding.used:
-                    pass
-                case Kind.SUM if value.first in self.folding.used:
-                    pass
-                case Kind.SUM:
-                    for part in value.inputs:
-                        pairs |= self.read(part)
-                case Kind.REDUCTION if self._over_time(value):
-                    pairs |= self.read(value.inputs[0])
-                case _:
-                    self._refuse(value)
-        return pairs
-
-    def _values(self, shadow: Tensor) -> list[Value]:
-        numbers = torch.unique(shadow)
-        values: list[Value] = []
-        for number in numbers[numbers > 0].tolist():
-            if not values or number >= values[-1].first + values[-1].size:
-                values.append(self.trace.value_at(number))
-        return values
-
-    def _in_order(self, shadow: Tensor, value: Value) -> bool:
-        numbers = shadow.reshape(-1)
-        own = numbers[(numbers >= value.first) & (numbers < value.first + value.size)]
-        ordered = torch.equal(own, value.numbers.reshape(-1))
-        if not ordered:
-            self._refuse(value, "a part or rearrangement of ")
-        return ordered
-
-    def _over_time(self, value: Value) -> bool:
-        """Whether a sum or mean runs over steps only: every summand is one step's spikes or states as a whole."""
-        dims = value.settings["dims"]
-        source = value.inputs[0]
-        if len(dims) != 1 or not source.dim():
-            return False
-        for part in source.movedim(dims[0], 0):
-            if part.numel() and part.any():
-                whole = self.trace.value_at(int(part.max()))
-                if part.numel() != whole.size or not torch.equal(part.reshape(-1), whole.numbers.reshape(-1)):
-                    return False
-        return True
-
-    def _refuse(self, value: Value, part: str = "") -> None:
-        finding = Finding(
-            "ND019",
-            value.place,
-            f"the module returns {part}what `{value.name}` computes here",
-            "the decision is the output population's spike counts; what is computed after its spikes would be lost",
-            "return the spikes of the last layer, stacked or summed over steps, and decide outside the module",
-        )
-        if finding not in self.further:
-            self.further.append(finding)
-
-
-def _no_output(last: list[str], reader: _OutputReader) -> Finding:
-    why = "the decision is read from the spike counts of one population over all steps"
-    fix = "return the output layer's spikes of every step, e.g. torch.stack(spikes)"
-    if len(last) > 1:
-        what = (
-            f"the module returns the spikes of {len(last)} populations that do not feed each other: {', '.join(last)}"
-        )
-        return Finding("ND019", "net", what, why, "return the spikes of one of them")
-    if reader.partial:
-        what = f"the module returns spikes of some steps only ({', '.join(sorted(reader.partial))})"
-    elif reader.states:
-        what = f"the module returns membranes or currents only ({', '.join(sorted(reader.states))})"
-    else:
-        what = "the module returns no spikes"
-    return Finding("ND019", "net", what, why, fix)
-
-
-# Layers
-
-
-def layer_node(value: Value, place: str) -> Node | Finding:
-    """Return the node of a recorded layer call, or what stands against it."""
-    shape, settings = tuple(value.inputs[0].shape[1:]), value.settings
-    match settings["function"]:
-        case "linear":
-            if len(shape) != 1:
-                what = f"a linear layer reads {1 + len(shape)} axes"
-                return _inexact(place, what, "it would be applied to the last axis only", "flatten its input first")
-            return Linear(_array(settings["weight"]), _array(settings["bias"]))
-        case "conv1d" | "conv2d":
-            return _conv(shape, settings, place)
-        case "batch_norm":
-            return _scale(shape, settings, place)
-    return _pool(value, shape, settings, place)
-
-
-def _conv(shape: Shape, settings: dict[str, Any], place: str) -> Conv | Finding:
-    weight = _array(settings["weight"])
-    space = weight.ndim - 2
-    if len(shape) != space + 1:
-        return _inexact(place, f"its input has shape {shape}", "the batch axis is missing", "give a batch of samples")
-    dilation, stride = _tuple(settings["dilation"], space), _tuple(settings["stride"], space)
-    padding = settings["padding"]
-    if padding == "valid":
-        padding = 0
-    elif padding == "same":
-        total = [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)]
-        if any(t % 2 for t in total):
-            return _inexact(
-                place,
-                "padding='same' pads one side more than the other",
-                "targets pad both sides alike",
-                "use an odd kernel, or pad by a number",
-            )
-        padding = tuple(t // 2 for t in total)
-    return Conv(
-        weight, shape, stride, _tuple(padding, space), dilation, int(settings["groups"]), _array(settings["bias"])
-    )
-
-
-def _scale(shape: Shape, settings: dict[str, Any], place: str) -> Scale | Finding:
-    """Return BatchNorm's affine map per channel: w = weight / sqrt(var + eps), b = bias - mean w."""
-    mean, variance = _array(settings["running_mean"]), _array(settings["running_var"])
-    if settings["training"] or mean is None or variance is None:
-        return _inexact(
-            place,
-            "the batch norm uses the statistics of the batch",
-            "its output for a sample would depend on the other samples",
-            "train it with track_running_stats=True and run it in evaluation mode",
-        )
-    weight = 1.0 / np.sqrt(variance + settings["eps"])
-    if settings["weight"] is not None:
-        weight = weight * _array(settings["weight"])
-    offset = -mean * weight
-    return Scale(weight, offset if settings["bias"] is None else offset + _array(settings["bias"]), shape)
-
-
-def _pool(value: Value, shape: Shape, settings: dict[str, Any], place: str) -> AveragePool | MaxPool | Finding:
-    space = int(settings["function"][-2])
-    if len(shape) != space + 1:
-        return _inexact(place, f"its input has shape {shape}", "the batch axis is missing", "give a batch of samples")
-    kernel = _tuple(settings["kernel_size"], space)
-    stride = kernel if settings["stride"] in (None, [], ()) else _tuple(settings["stride"], space)
-    padding = _tuple(settings["padding"], space)
-    average = settings["function"].startswith("avg")
-    node = (AveragePool if average else MaxPool)(shape, kernel, stride, padding)
-    if average and any(padding) and not settings["count_include_pad"]:
-        return _inexact(
-            place,
-            "count_include_pad=False with padding",
-            "windows at the border would have weights of their own",
-            "use count_include_pad=True or no padding",
-        )
-    if average and settings["divisor_override"] not in (None, math.prod(kernel)):
-        return _inexact(place, "divisor_override", "an average divides by its window", "leave it out")
-    if not average and any(d != 1 for d in _tuple(settings["dilation"], space)):
-        return _inexact(place, "a dilated maximum", "windows are dense", "use dilation=1")
-    if node.shape != tuple(value.shape[1:]):
-        return _inexact(place, "ceil_mode", "its last windows reach beyond the input", "use ceil_mode=False")
-    return node
-
-
-def _without_bias(node: Node) -> Node:
-    match node:
-        case Linear() | Conv():
-            return replace(node, bias=None)
-        case Scale(bias=bias):
-            return replace(node, bias=np.zeros_like(bias))
-    return node
-
-
-def _tuple(setting: Any, space: int) -> tuple[int, ...]:
-    if isinstance(setting, int):
-        return (setting,) * space
-    items = tuple(int(item) for item in setting)
-    return items * space if len(items) == 1 else items
-
-
-def _array(tensor: Tensor | None) -> np.ndarray | None:
-    return None if tensor is None else tensor.detach().double().numpy().copy()
-
-
-# Neurons
-
-
-@dataclass(frozen=True, eq=False)
-class NeuronNodes:
-    """What one snnTorch neuron becomes: its LIF, the node of its own recurrence, or what stands against it."""
-
-    lif: LIF | None = None
-    recurrent: Linear | SparseLinear | None = None
-    findings: tuple[Finding, ...] = ()
-
-
-def neuron_nodes(module: nn.Module, call: NeuronCall, place: str) -> NeuronNodes:
-    """Return the LIF with exactly the equation of `module`, a Leaky, Lapicque, Synaptic, RLeaky or RSynaptic.
-
-    Leaky      v = beta v + x                      "zero" keeps the input of the step after a spike: Reset.ZERO
-    Lapicque   v = (1 - T/(R C)) v + x R T/(R C)   "zero" drops it: ZERO_NEXT_STEP, as in all further ones
-    Synaptic   i = alpha i + x, v = beta v + i
-    RLeaky     v = beta v + x + W s(t-1) + b
-    RSynaptic  i = alpha i + x + W s(t-1) + b, v = beta v + i
-
-    beta and alpha are clamped to [0, 1] as snnTorch does at every step. "subtract" acts one step late. With
-    reset_delay=False, "zero" and "subtract" act in the step of the spike.
-    """
-    shape = tuple(call.shape[1:])
-    findings = [*_unsupported_settings(module, call, place)]
-    reset = _reset(module, place)
-    parameters: dict[str, np.ndarray] = {}
-    for key, tensor in _parameters(module).items():
-        array = per_neuron(tensor, shape, call.dtype)
-        if array is None:
-            why = f"it does not broadcast to the neurons' shape {shape} for every sample alike"
-            fix = "give one value, or one per neuron"
-            findings.append(_setting(place, f"{key} of shape {tuple(tensor.shape)}", why, fix))
-        else:
-            parameters[key] = array
-    if "threshold" in parameters and (parameters["threshold"] < 0).any():
-        why = "a neuron at rest would already be above it"
-        findings.append(_setting(place, "a negative threshold", why, "use thresholds of at least 0"))
-    if type(module) is snntorch.Lapicque and "beta" in parameters:
-        decay = parameters["beta"]
-        if ((decay < 0) | (decay > 1)).any():
-            why = f"1 - time_step / (R C) is {float(decay.min()):.3g}: snnTorch's Euler step leaves [0, 1]"
-            findings.append(_setting(place, "an unstable time constant", why, "use time_step <= R C"))
-    recurrent = _recurrent(module, shape, place)
-    if isinstance(reset, Finding) or isinstance(recurrent, Finding) or findings:
-        findings += [found for found in (reset, recurrent) if isinstance(found, Finding)]
-        return NeuronNodes(findings=tuple(findings))
-    return NeuronNodes(LIF(shape, reset=reset, **parameters), recurrent)
-
-
-def _parameters(module: nn.Module) -> dict[str, Tensor]:
-    """Return LIF field -> tensor, computed in the module's own precision by its own formula."""
-    if type(module) is snntorch.Lapicque:
-        resistance, capacity, step = module.R.detach(), module.C.detach(), module.time_step.detach()
-        return {
-            "threshold": module.threshold.detach(),
-            "beta": 1 - step / (resistance * capacity),
-            "gain": resistance * (1 / (resistance * capacity)) * step,
-        }
-    found = {"threshold": module.threshold.detach(), "beta": module.beta.detach().clamp(0, 1)}
-    if type(module) in (snntorch.Synaptic, snntorch.RSynaptic):
-        found["alpha"] = module.alpha.detach().clamp(0, 1)
-    return found
-
-
-def per_neuron(tensor: Tensor, shape: Shape, dtype: torch.dtype) -> np.ndarray | None:
-    """Return a parameter as float64 () or `shape`, or None when it does not broadcast; `dtype` is the membrane's.
-
-    PyTorch rounds a scalar to the dtype of the tensor it meets; an array keeps its own.
-    """
-    if tensor.numel() == 1:
-        return np.array(tensor.to(dtype).double().item())
-    while tensor.dim() > len(shape) and tensor.shape[0] == 1:
-        tensor = tensor[0]
-    try:
-        return np.broadcast_to(tensor.double().numpy(), shape).copy()
-    except ValueError:
-        return None
-
-
-def _reset(module: nn.Module, place: str) -> Reset | Finding:
-    runs, says = RESETS.get(module.state_function.__name__), int(module.reset_mechanism_val)
-    if runs != says:
-        what = f"reset_mechanism says {_reset_name(says)}, but it runs {_reset_name(runs)}"
-        why = "snnTorch chooses its update when the neuron is made; weights or settings of another one came later"
-        return _setting(place, what, why, f"make it with reset_mechanism={_reset_name(says)}, then load the weights")
-    immediate = type(module) is not snntorch.Lapicque and not module.reset_delay
-    if runs == 2:
-        return Reset.NONE
-    if runs == 0:
-        return Reset.SUBTRACT if immediate else Reset.SUBTRACT_NEXT_STEP
-    return Reset.ZERO if immediate or type(module) is snntorch.Leaky else Reset.ZERO_NEXT_STEP
-
-
-def _reset_name(value: int | None) -> str:
-    return repr({0: "subtract", 1: "zero", 2: "none"}.get(value, "its own function"))
-
-
-def _broken(name: str, module: nn.Module) -> Finding | None:
-    if module.reset_delay:
-        return None
-    return _setting(
-        f'{name} <- snntorch.RSynaptic "net.{name}"',
-        "RSynaptic with reset_delay=False",
-        "snnTorch 1.0.0 computes it from the spikes it was given, not from those it fires, or fails",
-        "use reset_delay=True",
-    )
-
-
-def _unsupported_settings(module: nn.Module, call: NeuronCall, place: str) -> Iterator[Finding]:
-    if len(call.shape) < 2:
-        yield _setting(place, f"its current has shape {call.shape}", "an axis is missing", "use (batch, *neuron)")
-    if call.dtype not in (torch.float32, torch.float64):
-        why = "its rounding at every step is part of what it computes"
-        yield _setting(place, f"membranes of {call.dtype}", why, "call net.float() first")
-    if not bool((module.graded_spikes_factor == 1).all()):
-        why = "a spike then carries a value, and the reset still subtracts the threshold"
-        yield _setting(place, "graded_spikes_factor", why, "fold the factor into the next layer's weights")
-    if module.inhibition:
-        why = "only the neuron with the highest membrane may fire, which every step has to compare them all"
-        yield _setting(place, "inhibition=True", why, "train lateral inhibition as recurrent weights")
-    if module.state_quant:
-        why = "its states are rounded at every step by a grid of its own"
-        yield _setting(place, "state_quant", why, "leave it out; neurodeploy quantizes for the target")
-    if not fires_steps(module):
-        why = "its forward value is not 1 above zero and 0 otherwise, so spikes are not spikes"
-        yield _setting(place, "a spike_grad whose forward is no step function", why, "use snntorch.surrogate.atan()")
-
-
-def fires_steps(module: nn.Module) -> bool:
-    """Whether the neuron's surrogate computes [x > 0] in the forward pass, probed on a grid."""
-    probe = torch.cat([torch.linspace(-4, 4, 2001), torch.tensor([0.0, -0.0, 1e-7, -1e-7, 1e-30, -1e-30, 1e4, -1e4])])
-    return torch.equal(module.spike_grad(probe.clone()).float(), (probe > 0).float())
-
-
-def _recurrent(module: nn.Module, shape: Shape, place: str) -> Linear | SparseLinear | Finding | None:
-    if type(module) not in (snntorch.RLeaky, snntorch.RSynaptic):
-        return None
-    inner = module.recurrent
-    if type(inner) is nn.Linear and len(shape) == 1:
-        return Linear(_array(inner.weight), _array(inner.bias))
-    if type(inner).__name__ == "RecurrentOneToOne" and type(inner).__module__.startswith("snntorch."):
-        weights = per_neuron(inner.V.detach(), shape, torch.float32)
-        if weights is not None:
-            size = math.prod(shape)
-            rows = np.arange(size + 1)
-            data = np.broadcast_to(weights, shape).reshape(-1).copy()
-            return SparseLinear(data, rows[:-1].astype(np.int32), rows.astype(np.int64), shape, shape)
-    what = f"recurrence through {describe(inner)} on neurons of shape {shape}"
-    why = "recurrence is read where it is all-to-all over one axis of neurons, or one to one"
-    return _setting(place, what, why, "use linear_features, or all_to_all=False")
-
-
 # Findings
 
 
@@ -764,14 +363,6 @@ def _misuse(what: str, why: str) -> Finding:
 
 def _not_finite(place: str, what: str) -> Finding:
     return Finding("ND025", place, f"{what} holds NaN or infinity", "no arithmetic goes on from there", "repair it")
-
-
-def _inexact(place: str, what: str, why: str, fix: str) -> Finding:
-    return Finding("ND022", place, what, why, fix)
-
-
-def _setting(place: str, what: str, why: str, fix: str) -> Finding:
-    return Finding("ND023", place, what, why, fix)
 
 
 def _no_neurons() -> Finding:

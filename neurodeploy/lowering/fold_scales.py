@@ -16,12 +16,13 @@ from neurodeploy.lowering.rewiring import bypass, exchange, sole_reader
 
 def fold_scales(network: Network) -> Network:
     """Return `network` with every Scale that alone reads a Linear or Conv folded into it."""
-    for name, node in network.nodes.items():
-        edge = sole_reader(network, name) if isinstance(node, Linear | Conv) else None
-        if edge is None or name not in network.nodes:
+    for name in list(network.nodes):
+        node = network.nodes.get(name)
+        if not isinstance(node, Linear | Conv):
             continue
-        scale = network.nodes[edge.target]
-        if isinstance(scale, Scale) and len(scale.weight) == node.weight.shape[0]:
+        edge = sole_reader(network, name)
+        scale = network.nodes[edge.target] if edge else None
+        if edge and isinstance(scale, Scale) and len(scale.weight) == node.weight.shape[0]:
             network = exchange(bypass(network, edge.target), name, _folded(node, scale))
     return network
 

@@ -1,4 +1,4 @@
-"""The engine's arithmetic is Lava's: random programs on Lava's own fixed-point models, equal in every spike, u and v."""
+"""The engine's arithmetic is Lava's: random programs on Lava's own models, equal in every spike, u and v."""
 
 from __future__ import annotations
 

@@ -134,6 +134,16 @@ def compressed(mantissa):
     )
 
 
+def test_bias_and_thresholds_per_neuron_keep_their_place():
+    """Each neuron of a (channel, y, x) population gets its own bias, in the current where asked, and threshold."""
+    bias, vth = np.arange(12) * 10, np.arange(12)[::-1] * 20
+    program = chain([3, 12], bias=bias, vth=vth, exponent=6, in_current=True)
+    shaped = replace(program, populations=(replace(program.populations[0], shape=(2, 3, 2)),))
+    result = run(shaped, np.zeros((1, 1, 3), np.int32), on="lava-models", record_states=True)
+    assert np.array_equal((bias << 6).reshape(2, 3, 2), result.currents["layer1"][0, 0])
+    assert np.array_equal((bias > vth).reshape(2, 3, 2), result.spikes["layer1"][0, 0])
+
+
 @pytest.mark.parametrize("bias", [0, 40])
 def test_embedded_network_without_schedule_is_one_endless_sample(bias):
     """Fed from a port of one's own, populations do what they do in a run, from the first input on."""
@@ -258,17 +268,28 @@ def temporary(monkeypatch):
 def left_behind(temporary):
     """Return a function that lists what this test's runs left: processes, shared memory, files."""
     shared_memory = Path("/dev/shm")
-    before = set(shared_memory.iterdir())
+    before = unused(shared_memory)
 
     def leftovers():
         deadline = time.monotonic() + 5
         while True:
-            found = [*running(temporary), *(set(shared_memory.iterdir()) - before), *temporary.iterdir()]
+            found = [*running(temporary), *(unused(shared_memory) - before), *temporary.iterdir()]
             if not found or time.monotonic() > deadline:
                 return found
             time.sleep(0.1)
 
     return leftovers
+
+
+def unused(shared_memory):
+    """Return the segments that exist and that no process maps, which is what a leak looks like."""
+    segments, mapped = set(shared_memory.iterdir()), set()
+    for maps in Path("/proc").glob("[0-9]*/maps"):
+        try:
+            mapped |= {Path(line.split()[-1]) for line in maps.read_text().splitlines() if "/dev/shm/" in line}
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue
+    return segments - mapped
 
 
 def running(directory):

@@ -1,7 +1,7 @@
 """One LIF neuron recorded on a real Loihi 2 (NIR paper, 01_lif): our arithmetic replays the chip step by step.
 
-The recording holds input, membrane and spike of 1,000 steps. At a spike the chip's membrane register reads 128, a marker
-of its own; Lava and the engine hold 0 there. Those steps are compared by spike only.
+The recording holds input, membrane and spike of 1,000 steps. At a spike the chip's membrane register reads 128, a
+marker of its own; Lava and the engine hold 0 there. Those steps are compared by spike only.
 """
 
 from __future__ import annotations

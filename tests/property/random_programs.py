@@ -1,4 +1,4 @@
-"""Random legal programs and input, drawn from a seed: every reset, dense, sparse and convolutional, graded and binary."""
+"""Random legal programs and input, drawn from a seed: every reset, dense, sparse and conv, graded and binary."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -115,7 +117,7 @@ def test_lowering_preserves_every_spike(kinds: list[str], seed: int) -> None:
     path = ["in", *names, "a", "read", "b"]
     network = Network(
         dict(zip(path, [Input((2, 9, 8), InputKind.SPIKES), *nodes, first, read, last], strict=True)),
-        tuple(Edge(a, b) for a, b in zip(path, path[1:], strict=False)),
+        tuple(Edge(a, b) for a, b in itertools.pairwise(path)),
         "in",
         "b",
     )

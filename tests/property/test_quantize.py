@@ -77,7 +77,7 @@ def test_registers_are_in_range(net: Network) -> None:
         assert n.dv.max() <= 4095
         assert n.du.min() >= 1
         assert n.du.max() <= 4096
-        assert 1 <= n.vth.min()
+        assert n.vth.min() >= 1
         assert n.vth.max() < 1 << 17
         assert np.abs(n.bias_mantissa).max() <= 4095
         assert 0 <= n.bias_exponent <= 7

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -38,7 +39,7 @@ def test_every_neuron_is_placed_once_within_limits(profile: str, seed: int, conv
         slices = [(s.start, s.stop) for s in placement.slots if s.population == population.name]
         assert slices[0][0] == 0
         assert slices[-1][1] == population.size
-        assert all(a[1] == b[0] for a, b in zip(slices, slices[1:], strict=False))
+        assert all(a[1] == b[0] for a, b in itertools.pairwise(slices))
     assert [slot.core for slot in placement.slots] == list(range(placement.cores))
     for slot in placement.slots:
         assert all(0 <= slot.used[name] <= placement.available[name] for name in RESOURCES)

@@ -136,7 +136,7 @@ def input_port(network: Network) -> InputPort:
     node = network.input_node
     if node.kind is InputKind.SPIKES:
         return InputPort(network.input, node.shape, node.kind)
-    largest = max(abs(node.low), abs(node.high), np.finfo(np.float32).tiny)
+    largest = max(abs(node.low), abs(node.high), float(np.finfo(np.float32).tiny))
     levels = node.levels or PAYLOAD_LEVELS
     for reader in network.outgoing(network.input):
         levels = min(levels, _conv_levels(network, reader.target, largest))

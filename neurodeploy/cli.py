@@ -1,0 +1,459 @@
+"""The verbs of the command line: parse, call the pipeline, print the answer. Nothing is computed here.
+
+A verb returns an `Answer`; `main` prints it as tables, or with --json as one JSON object and nothing else on standard
+output. Progress and messages go to standard error. Everything but Typer is imported inside the verbs, so that --help
+is quick.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
+
+import typer
+
+from neurodeploy.errors import Finding, NeurodeployError, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from neurodeploy.artifact import CompiledModel
+    from neurodeploy.pipeline import Samples
+
+INTERRUPTED = 130
+DEFECT = 1
+VERIFY_SAMPLES = {"lava": 20}
+VERIFY_SAMPLES_OTHERWISE = 200
+"""Samples that verify compares when not told: few on Lava's runtime, which takes milliseconds for every step."""
+DATASET_OF_PIXELS = {64: "digits", 784: "mnist"}
+DATASET_OF_ROWS = {8: "digits", 28: "mnist"}
+"""What verify uses when not told, by the number of values a model reads per step."""
+
+app = typer.Typer(
+    name="neurodeploy",
+    help="Translate trained spiking networks to neuromorphic targets exactly, or record what changed, or refuse.",
+    epilog="Exit codes: 0 done, 1 our defect, 2 usage, 3 refused, 4 does not fit, 5 verification failed, "
+    "6 backend missing.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a verb has to say: plain values, how to show them to people, and the error to end with, if any."""
+
+    plain: dict[str, Any]
+    show: Callable[[Any, dict[str, Any]], None]
+    error: NeurodeployError | None = None
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+Artifact = Annotated[Path, typer.Argument(metavar="MODEL.ndc", help="What `neurodeploy compile` wrote.")]
+Allow = Annotated[
+    list[str] | None, typer.Option("--allow", metavar="CODE", help="Accept the substitution of this code; repeatable.")
+]
+Weights = Annotated[
+    Path | None, typer.Option("--weights", metavar="STATE.pt", help="A state_dict for the class MODEL names.")
+]
+ExampleShape = Annotated[
+    str | None, typer.Option("--example-shape", metavar="SHAPE", help="One sample at one step: 784 or 1x28x28.")
+]
+Dt = Annotated[float | None, typer.Option("--dt", metavar="SECONDS", help="What one step stands for.")]
+TrustPickle = Annotated[bool, typer.Option("--trust-pickle", help="Open files that run code when opened.")]
+Data = Annotated[str, typer.Option("--data", metavar="DATA", help="digits, mnist, or an .npz with inputs and labels.")]
+Limit = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Use the first N samples only.")]
+On = Annotated[str, typer.Option("--on", metavar="WHERE", help="engine, lava (its real runtime) or lava-models.")]
+Timeout = Annotated[float | None, typer.Option("--timeout", metavar="SECONDS", min=0, help="Give up on Lava after.")]
+
+
+@app.command("compile")
+def compile_model(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="model.pt, or net.py:Net with --weights.")],
+    target: Annotated[str, typer.Option("--target", metavar="TARGET", help="A target's name, or a profile's path.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="OUT.ndc", help="Default: MODEL.ndc here.")] = None,
+    weights: Weights = None,
+    example_shape: ExampleShape = None,
+    dt: Dt = None,
+    calibration: Annotated[
+        str | None, typer.Option("--calibration", metavar="DATA", help="Measure ranges on these data.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option("--steps", metavar="T", min=1, help="Length of the encoding of a sample.")
+    ] = None,
+    allow: Allow = None,
+    trust_pickle: TrustPickle = False,
+    as_json: Json = False,
+) -> Answer:
+    """Translate a trained network for a target."""
+    from neurodeploy import display, pipeline, summary
+    from neurodeploy.artifact import save_artifact
+
+    with _progress("calibrating") as progress:
+        compiled = pipeline.compile(
+            model,
+            target,
+            calibration=calibration,
+            steps=steps,
+            allow=allow or (),
+            progress=progress,
+            weights=weights,
+            example_shape=_shape(example_shape),
+            dt=dt,
+            trust_pickle=trust_pickle,
+        )
+    path = save_artifact(compiled, out or _beside(model))
+    return Answer({"artifact": str(path), **summary.of_model(compiled)}, display.show_compiled)
+
+
+@app.command()
+def run(
+    artifact: Artifact,
+    data: Data,
+    on: On = "engine",
+    limit: Limit = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="RESULT.npz", help="Write spikes and decisions there.")
+    ] = None,
+    record_states: Annotated[
+        bool, typer.Option("--record-states", help="Write currents and membranes too, as NAME.u and NAME.v.")
+    ] = False,
+    timeout: Timeout = None,
+    as_json: Json = False,
+) -> Answer:
+    """Run a compiled model on data."""
+    from neurodeploy import display, pipeline, summary
+
+    model, samples = _model_and_samples(artifact, data, limit)
+    with _progress(f"running on {on}") as progress:
+        result = pipeline.run(model, samples, on=on, record_states=record_states, progress=progress, timeout_s=timeout)
+    if out is not None:
+        _write_arrays(out, summary.arrays_of_run(model, result))
+    plain = summary.of_run(model, samples, result) | {"result": None if out is None else str(out)}
+    return Answer(plain, display.show_run)
+
+
+@app.command()
+def verify(
+    artifact: Artifact,
+    against: Annotated[
+        str, typer.Option("--against", metavar="WHOM", help="lava, lava-models, engine (the reference) or source.")
+    ] = "lava",
+    data: Annotated[
+        str | None, typer.Option("--data", metavar="DATA", help="As for run; default by the model's input.")
+    ] = None,
+    limit: Limit = None,
+    timeout: Timeout = None,
+    as_json: Json = False,
+) -> Answer:
+    """Prove that a compiled model equals an authority, or say where not."""
+    from neurodeploy import display, pipeline
+    from neurodeploy.artifact import load_artifact, save_artifact
+
+    model = load_artifact(artifact)
+    data = data or _usual_data(model)
+    limit = limit or VERIFY_SAMPLES.get(against, VERIFY_SAMPLES_OTHERWISE)
+    samples = pipeline.read_data(data, model.program.encoding, model.program.input.shape, limit)
+    _note(f"verifying against {against} on {samples.name}, {samples.inputs.shape[1]} samples")
+    with _progress(f"running {against}") as progress:
+        model, certificate = pipeline.verify(model, samples, against=against, progress=progress, timeout_s=timeout)
+    save_artifact(model, artifact)
+    return Answer(certificate, display.show_certificate, pipeline.verification_error(certificate))
+
+
+@app.command()
+def evaluate(
+    artifact: Artifact,
+    data: Data,
+    on: On = "engine",
+    limit: Limit = None,
+    timeout: Timeout = None,
+    as_json: Json = False,
+) -> Answer:
+    """Measure accuracy, activity, latency and energy on data."""
+    from neurodeploy import display, pipeline, summary
+
+    model, samples = _model_and_samples(artifact, data, limit)
+    with _progress(f"running on {on}") as progress:
+        result = pipeline.run(model, samples, on=on, progress=progress, timeout_s=timeout)
+    evaluation = pipeline.evaluate(model, samples, result)
+    return Answer(summary.of_evaluation(model, samples, evaluation), display.show_evaluation)
+
+
+@app.command()
+def inspect(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A compiled model, or a model as compile takes it.")],
+    weights: Weights = None,
+    example_shape: ExampleShape = None,
+    dt: Dt = None,
+    allow: Allow = None,
+    trust_pickle: TrustPickle = False,
+    as_json: Json = False,
+) -> Answer:
+    """Show what a file holds, compiled or not."""
+    from neurodeploy import display, pipeline, summary
+    from neurodeploy.artifact import load_artifact
+
+    if Path(file).is_dir():
+        return Answer(summary.of_model(load_artifact(file)), display.show_model)
+    network = pipeline.load(
+        file,
+        weights=weights,
+        example_shape=_shape(example_shape),
+        dt=dt,
+        allow=allow or (),
+        trust_pickle=trust_pickle,
+    )
+    return Answer(summary.of_network(network), display.show_network)
+
+
+@app.command()
+def targets(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Show every number of this one.")] = None,
+    as_json: Json = False,
+) -> Answer:
+    """List the targets and what runs here, or one target's limits."""
+    from neurodeploy import display, summary
+    from neurodeploy.hardware import load_profile, profile_names
+
+    if name is not None:
+        return Answer(summary.of_profile(load_profile(name)), display.show_profile)
+    plain = [
+        {"id": profile.id, "name": profile.name, "backend": profile.backend, "executors": _executors(profile.backend)}
+        for profile in map(load_profile, profile_names())
+    ]
+    return Answer({"targets": plain}, display.show_targets)
+
+
+@app.command()
+def explain(
+    code: Annotated[str, typer.Argument(metavar="CODE", help="As in error[ND107].")], as_json: Json = False
+) -> Answer:
+    """Explain the rule behind a code."""
+    from neurodeploy import display
+    from neurodeploy.codes import EXPLANATIONS
+
+    code = code.upper()
+    if code not in EXPLANATIONS:
+        raise UsageError(_unknown_code(code, list(EXPLANATIONS)))
+    return Answer({"code": code, "explanation": EXPLANATIONS[code]}, display.show_explanation)
+
+
+@app.callback(invoke_without_command=True)
+def program(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        from importlib.metadata import version as installed
+
+        print(installed("neurodeploy"))
+        raise typer.Exit
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code; see `app`'s epilog for what it means."""
+    arguments = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    as_json, stdout = "--json" in arguments, sys.stdout
+    try:
+        with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+            answer = app(arguments, prog_name="neurodeploy", standalone_mode=False)
+        if isinstance(answer, Answer):
+            return _print(answer, as_json, stdout)
+        if answer == INTERRUPTED:
+            raise KeyboardInterrupt
+        return int(answer or 0)
+    except NeurodeployError as error:
+        return _print_error(_plain_error(error), error.exit_code, as_json, stdout)
+    except USAGE_ERROR as error:
+        return _print_error(_plain_error(_misread(error, arguments)), UsageError.exit_code, as_json, stdout)
+    except (KeyboardInterrupt, typer.Abort):
+        _note("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
+        return DEFECT
+    except Exception as error:
+        if os.environ.get("NEURODEPLOY_DEBUG"):
+            raise
+        return _print_error(_plain_error(_our_defect(error)), DEFECT, as_json, stdout)
+
+
+USAGE_ERROR = typer.BadParameter.__mro__[1]
+"""The class of everything Typer raises about a command line; not public under a name that all versions share."""
+
+
+def _model_and_samples(artifact: Path, data: str, limit: int | None) -> tuple[CompiledModel, Samples]:
+    from neurodeploy import pipeline
+    from neurodeploy.artifact import load_artifact
+
+    model = load_artifact(artifact)
+    return model, pipeline.read_data(data, model.program.encoding, model.program.input.shape, limit)
+
+
+def _beside(model: str) -> Path:
+    """Return the default artefact: the model file's stem in the current directory."""
+    return Path(f"{Path(model.partition('.py:')[0]).stem}.ndc")
+
+
+def _shape(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    parts = text.replace("x", ",").split(",")
+    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+        why = "a shape is numbers of at least 1, joined by x or comma"
+        raise UsageError(Finding("ND404", f"--example-shape {text}", "not a shape", why, "write 784, or 1x28x28"))
+    return tuple(int(part) for part in parts)
+
+
+def _usual_data(model: CompiledModel) -> str:
+    """Return the dataset that has as many values per step as the model reads.
+
+    Raises:
+        UsageError: ND405 when there is none.
+    """
+    from math import prod
+
+    size = prod(model.program.input.shape)
+    by_rows = (model.program.encoding or {}).get("kind") == "rows"
+    known = DATASET_OF_ROWS if by_rows else DATASET_OF_PIXELS
+    if size not in known:
+        what = f"the model reads {size} values per step, which no dataset here has"
+        fix = "name the data: --data digits, --data mnist, or --data FILE.npz with inputs (step, sample, neuron)"
+        raise UsageError(Finding("ND405", "verify", what, "verification needs input to compare on", fix))
+    return known[size]
+
+
+def _executors(backend: str) -> list[dict[str, Any]]:
+    """Return what can run a backend's programs, and whether it works here."""
+    from neurodeploy import pipeline, summary
+    from neurodeploy.backends.loihi2.lava_compat import availability
+
+    if backend not in pipeline.BACKENDS:
+        return []
+    missing = availability()
+    return [summary.of_executor(name, None if name == "engine" else missing) for name in pipeline.EXECUTORS]
+
+
+def _write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write an .npz without pickle, whole or not at all.
+
+    Raises:
+        UsageError: ND407 when it cannot be written there.
+    """
+    import zipfile
+
+    import numpy as np
+
+    unfinished = path.with_name(f".{path.name}-{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, array in arrays.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                    np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
+        os.replace(unfinished, path)
+    except OSError as error:
+        finding = Finding("ND407", str(path), "cannot be written", str(error), "choose another -o")
+        raise UsageError(finding) from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _progress(what: str) -> Iterator[Callable[[int, int], None] | None]:
+    """Give a callback that draws a bar on standard error, or None when that is not a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _print(answer: Answer, as_json: bool, stdout: TextIO) -> int:
+    """Print an answer and, below it or inside its JSON object, the error it ends with; return the exit code."""
+    error = answer.error
+    if as_json:
+        ended = {} if error is None else {"error": _plain_error(error)}
+        _print_json(answer.plain | ended, stdout)
+        return 0 if error is None else error.exit_code
+    from rich.console import Console
+
+    answer.show(Console(file=stdout), answer.plain)
+    stdout.flush()
+    return 0 if error is None else _print_error(_plain_error(error), error.exit_code, as_json, stdout)
+
+
+def _print_error(plain: dict[str, Any], exit_code: int, as_json: bool, stdout: TextIO) -> int:
+    if as_json:
+        _print_json({"error": plain}, stdout)
+    else:
+        from rich.console import Console
+
+        from neurodeploy import display
+
+        display.show_error(Console(stderr=True), plain)
+    return exit_code
+
+
+def _print_json(plain: dict[str, Any], stdout: TextIO) -> None:
+    import json
+
+    print(json.dumps(_finite(plain), indent=1, allow_nan=False), file=stdout, flush=True)
+
+
+def _finite(plain: Any) -> Any:
+    """Return `plain` with None for what JSON has no number for: infinities and NaN."""
+    if isinstance(plain, dict):
+        return {key: _finite(value) for key, value in plain.items()}
+    if isinstance(plain, list | tuple):
+        return [_finite(value) for value in plain]
+    return None if isinstance(plain, float) and not abs(plain) < float("inf") else plain
+
+
+def _note(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _plain_error(error: NeurodeployError) -> dict[str, Any]:
+    plain: dict[str, Any] = {"code": error.findings[0].code, "findings": [asdict(f) for f in error.findings]}
+    return plain | ({"details": error.details} if error.details else {})
+
+
+def _misread(error: Exception, arguments: list[str]) -> UsageError:
+    message = error.format_message() if isinstance(error, USAGE_ERROR) else str(error)
+    verb = next((argument for argument in arguments if not argument.startswith("-")), "")
+    known = verb in {command.name or command.callback.__name__ for command in app.registered_commands}
+    fix = f"neurodeploy {verb} --help" if known else "neurodeploy --help"
+    why = "the command line cannot be understood"
+    return UsageError(Finding("ND404", f"neurodeploy {' '.join(arguments)}", message.rstrip("."), why, fix))
+
+
+def _unknown_code(code: str, known: list[str]) -> Finding:
+    from difflib import get_close_matches
+
+    close = get_close_matches(code, known, n=5, cutoff=0.7) or known
+    return Finding("ND406", code, "no such code", f"the closest are {', '.join(sorted(close))}", "explain one of these")
+
+
+def _our_defect(error: Exception) -> NeurodeployError:
+    import traceback
+
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return NeurodeployError(
+        Finding(
+            "ND429",
+            f"{Path(frame.filename).name}, line {frame.lineno}, in {frame.name}",
+            f"neurodeploy failed: {type(error).__name__}: {error}",
+            "this is a defect of neurodeploy, not of your network or your data",
+            "run it again with NEURODEPLOY_DEBUG=1 in the environment and report what it prints",
+        )
+    )

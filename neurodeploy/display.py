@@ -1,0 +1,332 @@
+"""The commands' answers for people: each function prints one plain value of `summary` as Rich tables.
+
+Nothing here computes a result. Tables fit 80 columns and lose their colors when the output is not a terminal.
+"""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+Plain = dict[str, Any]
+UNITS = ((1.0, "J"), (1e-3, "mJ"), (1e-6, "µJ"), (1e-9, "nJ"), (1e-12, "pJ"))
+PREDICTIONS_SHOWN = 20
+
+
+def show_compiled(console: Console, plain: Plain) -> None:
+    """Print what `compile` did: the layers, everything that changed, where it sits."""
+    _line(console, f"{plain['provenance']['model']} for {plain['target']} ({plain['target_name']})", "bold")
+    _show_meaning(console, plain)
+    _show_layers(console, plain["layers"])
+    _show_deviations(console, plain)
+    _show_placement(console, plain["placement"])
+    _line(console, f"\nwritten to {plain['artifact']}", "bold")
+
+
+def show_model(console: Console, plain: Plain) -> None:
+    """Print everything an artefact says: `show_compiled`, number formats, every core, every certificate."""
+    _line(console, f"{plain['provenance']['model']} for {plain['target']} ({plain['target_name']})", "bold")
+    _line(console, f"fingerprint {plain['fingerprint']}", "dim")
+    _show_meaning(console, plain)
+    _show_layers(console, plain["layers"])
+    _show_numbers(console, plain["layers"])
+    _show_deviations(console, plain)
+    _show_placement(console, plain["placement"])
+    show_utilization(console, plain["placement"]["utilization"])
+    _show_certificates(console, plain["certificates"])
+
+
+def show_network(console: Console, plain: Plain) -> None:
+    """Print what a model file means: its nodes in causal order, who reads whom, its encoding."""
+    step = "dt not stated" if plain["dt_s"] is None else f"dt {plain['dt_s']:g} s"
+    _line(console, f"network from {plain['input']['name']} to {plain['output']}, {step}", "bold")
+    _line(console, f"encoding  {_encoding(plain['encoding'])}")
+    _line(console, f"decision  {plain['readout'].replace('_', ' ')} of {plain['output']}")
+    reads: dict[str, list[str]] = {}
+    for edge in plain["edges"]:
+        late = " (a step ago)" if edge["delay_steps"] else ""
+        reads.setdefault(edge["target"], []).append(f"{edge['source']}{late}")
+    table = _table("node", "kind", "shape", "reads", "parameters")
+    for node in plain["nodes"]:
+        source = ", ".join(reads.get(node["name"], []))
+        table.add_row(node["name"], node["kind"], _shape(node["shape"]), source, node["says"])
+    console.print(table)
+    _show_deviations(console, plain)
+
+
+def show_run(console: Console, plain: Plain) -> None:
+    """Print who ran, how long, and what was decided."""
+    _line(console, f"{plain['data']}: {plain['samples']:,} samples x {plain['steps']:,} steps", "bold")
+    _line(console, f"on        {plain['executor']}{_pace(plain)}")
+    _line(console, f"spikes    {', '.join(f'{name} {n:,}' for name, n in plain['spikes'].items())}")
+    _line(console, f"decided   {_some(plain['predictions'])}")
+    if plain["labels"] is not None:
+        _line(console, f"labels    {_some(plain['labels'])}")
+        _line(console, f"accuracy  {plain['accuracy']:.2%}", "bold")
+    _show_substitutions(console, plain["substitutions"])
+    if plain.get("result"):
+        _line(console, f"written to {plain['result']}")
+
+
+def show_certificate(console: Console, plain: Plain) -> None:
+    """Print what was compared, how often it differed, and the first place where it did."""
+    source = plain["against"] == "source"
+    verdict = ("explained by rounding" if source else "equal") if plain["verified"] else "NOT verified"
+    _line(console, _headline(plain), "bold green" if plain["verified"] else "bold red")
+    data = plain["input"]
+    _line(console, f"input     {data['name']}, {data['samples']:,} samples x {data['steps']:,} steps")
+    table = _table("layer", "quantity", ">compared", ">differ", ">agreement")
+    for name, counts in plain["compared"].items():
+        for quantity, compared in counts.items():
+            differ = plain["mismatches"][name][quantity]
+            table.add_row(name, quantity, f"{compared:,}", f"{differ:,}", f"{1 - differ / compared:.4%}")
+    console.print(table)
+    if plain.get("accuracy"):
+        scores = ", ".join(f"{name} {score:.2%}" for name, score in plain["accuracy"].items())
+        _line(console, f"accuracy  {scores}; same decision on {plain['decision_agreement']:.2%}")
+    first = plain["first_divergence"]
+    if first is not None:
+        place = f"step {first['step']}, {first['population']}{first['neuron']}, sample {first['sample']}"
+        _line(console, f"first     {place}: {first['quantity']} {first['expected']:g} became {first['actual']:g}")
+        _line(console, f"cause     {first['likely_cause']}")
+    _line(console, f"verdict   {verdict}")
+
+
+def show_evaluation(console: Console, plain: Plain) -> None:
+    """Print every metric per layer and in total, and what the energy estimate rests on."""
+    samples = plain["samples"]
+    _line(console, f"{plain['data']}: {samples:,} samples x {plain['steps']:,} steps on {plain['executor']}", "bold")
+    accuracy = "unavailable, the data have no labels" if plain["accuracy"] is None else f"{plain['accuracy']:.2%}"
+    _line(console, f"accuracy  {accuracy}")
+    _line(console, f"latency   {plain['latency_steps']} steps from an input to the output's answer to it")
+    table = _table("per sample", ">neurons", ">spikes", ">rate", ">synops", ">updates", ">energy")
+    for layer in plain["layers"]:
+        table.add_row(layer["name"], f"{layer['neurons']:,}", *_metrics(layer, samples))
+    table.add_section()
+    neurons = sum(layer["neurons"] for layer in plain["layers"])
+    table.add_row("total", f"{neurons:,}", *_metrics(plain, samples), style="bold")
+    console.print(table)
+    energy = plain["energy_j"]
+    band = f"{_joule(energy['low'] / samples)} to {_joule(energy['high'] / samples)}"
+    _line(console, f"energy    {energy['status']}, model {energy['model']}: {band} per sample, dynamic only")
+    _line(console, f"left out  {', '.join(plain['left_out'])}")
+    _show_substitutions(console, plain["substitutions"])
+
+
+def show_targets(console: Console, plain: Plain) -> None:
+    """Print every target and whether each of its executors works here, with the command that mends it."""
+    table = _table("target", "what it is", "--on", "works here")
+    missing = {}
+    for target in plain["targets"]:
+        for i, executor in enumerate(target["executors"]):
+            works = Text("yes", "green") if executor["available"] else Text(f"no: {executor['why']}", "red")
+            name = (target["id"], target["name"]) if i == 0 else ("", "")
+            table.add_row(*name, executor["name"], works)
+            if not executor["available"]:
+                missing[executor["why"]] = executor["fix"]
+    console.print(table)
+    for why, fix in missing.items():
+        _line(console, f"{why}; to mend it:\n  {fix}")
+
+
+def show_profile(console: Console, plain: Plain) -> None:
+    """Print every number of a target with its unit, how it is known, and from where."""
+    _line(console, f"{plain['id']}: {plain['name']} (backend {plain['backend']})", "bold")
+    for title, data in groupby(plain["data"], key=lambda datum: datum["key"].rpartition(".")[0]):
+        table = _table(title, ">value", "unit", "status", "source")
+        for datum in data:
+            name = datum["key"].rpartition(".")[2]
+            table.add_row(name, _value(datum), datum["unit"], datum["status"], ", ".join(datum["sources"]))
+        console.print(table)
+    _line(console, "sources", "bold")
+    for name, text in plain["sources"].items():
+        console.print(Text(f"{name}: {text}"))
+
+
+def show_explanation(console: Console, plain: Plain) -> None:
+    """Print one rule."""
+    _line(console, plain["code"], "bold")
+    console.print(Text(plain["explanation"]))
+
+
+def show_utilization(console: Console, rows: list[Plain]) -> None:
+    """Print used and available of every core."""
+    if not rows:
+        return
+    table = _table(">core", "layer", ">neurons", ">synaptic bytes", ">axons in", ">axons out")
+    for row in rows:
+        used = [
+            Text(f"{row[name]['used']:,}/{row[name]['available']:,}", _alarm(row[name]))
+            for name in ("neurons", "synaptic_memory", "input_axons", "output_axons")
+        ]
+        table.add_row(str(row["core"]), row["population"], *used)
+    console.print(table)
+
+
+def show_error(console: Console, plain: Plain) -> None:
+    """Print every finding of a refusal, and the table of a network that does not fit."""
+    for i, finding in enumerate(plain["findings"]):
+        _line(console, f"{'' if i == 0 else chr(10)}error[{finding['code']}]: {finding['what']}", "bold red")
+        _line(console, f"  at    {finding['place']}\n  why   {finding['why']}\n  fix   {finding['fix']}")
+    show_utilization(console, plain.get("details", {}).get("utilization", []))
+
+
+def _show_meaning(console: Console, plain: Plain) -> None:
+    port = plain["input"]
+    carries = (
+        "spikes" if port["kind"] == "spikes" else f"graded spikes of {port['bits']} bits, unit {port['scale']:.3g}"
+    )
+    _line(console, f"input     {port['name']} {_shape(port['shape'])}, {carries}")
+    _line(console, f"encoding  {_encoding(plain['encoding'])}")
+    readout = plain["readout"].replace("_", " ")
+    _line(console, f"decision  {readout} of {plain['output']}, {plain['latency_steps']} steps after the input")
+
+
+def _show_layers(console: Console, layers: list[Plain]) -> None:
+    table = _table("layer", ">neurons", "reset", "reads", "synapses", ">weights", ">x2^", ">cores")
+    for layer in layers:
+        for i, projection in enumerate(layer["inputs"] or [None]):
+            own = (layer["name"], f"{layer['neurons']:,}", layer["reset"].replace("_", " ")) if i == 0 else ("",) * 3
+            cores = str(len(layer["cores"])) if i == 0 else ""
+            table.add_row(*own, *_synapses(projection), cores)
+    console.print(table)
+
+
+def _synapses(projection: Plain | None) -> tuple[str, str, str, str]:
+    if projection is None:
+        return ("", "", "", "")
+    late = " (a step ago)" if projection["recurrent"] else ""
+    form = f"{projection['format']} {projection['weight_bits']} bit"
+    return (f"{projection['from']}{late}", form, f"{projection['weights']:,}", str(projection["exponent"]))
+
+
+def _show_numbers(console: Console, layers: list[Plain]) -> None:
+    table = _table("integers", ">unit", ">du", ">dv", ">vth", ">bias", ">bias x2^")
+    for layer in layers:
+        numbers = layer["numbers"]
+        spans = [_span(numbers[name]) for name in ("du", "dv", "vth", "bias_mantissa")]
+        table.add_row(layer["name"], f"1/{layer['scale']:,.5g}", *spans, str(numbers["bias_exponent"]))
+    console.print(table)
+
+
+def _show_deviations(console: Console, plain: Plain) -> None:
+    """Print substitutions first and loud, then every rounding in one table."""
+    substituted = [d for d in plain["deviations"] if d["change"] == "substitution"]
+    rounded = [d for d in plain["deviations"] if d["change"] != "substitution"]
+    for deviation in substituted:
+        _line(console, f"SUBSTITUTED [{deviation['code']}] {deviation['place']}: {deviation['what']}", "bold yellow")
+    if rounded:
+        table = _table("rounded", "what", "code", "at most")
+        for place, deviations in groupby(rounded, key=lambda d: d["place"]):
+            for i, deviation in enumerate(deviations):
+                bound = "" if deviation["bound"] is None else f"{deviation['bound']:.2g} {deviation['unit']}"
+                table.add_row(place if i == 0 else "", deviation["what"], deviation["code"], bound)
+        console.print(table)
+
+
+def _show_substitutions(console: Console, codes: list[str]) -> None:
+    if codes:
+        _line(console, f"not the source network: substitutions {', '.join(codes)} were allowed", "bold yellow")
+
+
+def _show_placement(console: Console, placement: Plain) -> None:
+    where = f"{_count(placement['cores'], 'core')} on {_count(placement['chips'], 'chip')}"
+    fullest = ", ".join(f"{name.replace('_', ' ')} {share:.0%}" for name, share in placement["fullest"].items())
+    _line(console, f"placed    {where}; fullest: {fullest}")
+    if placement["assumed"]:
+        names = ", ".join(key.rpartition(".")[2] for key in placement["assumed"])
+        _line(console, f"assumed   {names}: the vendor publishes no limit")
+
+
+def _show_certificates(console: Console, certificates: list[Plain]) -> None:
+    if not certificates:
+        _line(console, "verified  never: run `neurodeploy verify`", "yellow")
+    for certificate in certificates:
+        data = certificate["input"]
+        on = f"{data['name']}, {data['samples']:,} samples x {data['steps']:,} steps"
+        style = "green" if certificate["verified"] else "bold red"
+        _line(console, f"verified  {_headline(certificate)} ({on})", style)
+
+
+def _headline(certificate: Plain) -> str:
+    ours, theirs = certificate["actual"], certificate["expected"]
+    if not certificate["verified"]:
+        return f"{ours} DIFFERS from {theirs}"
+    if certificate["equal"]:
+        return f"{ours} equals {theirs} in everything compared"
+    return f"{ours} differs from {theirs} by rounding only"
+
+
+def _metrics(plain: Plain, samples: int) -> list[str]:
+    per_sample = [f"{plain[name] / samples:,.1f}" for name in ("spikes", "synops", "neuron_updates")]
+    energy = _joule(plain["energy_j"]["value"] / samples)
+    return [per_sample[0], f"{plain['firing_rate']:.2%}", per_sample[1], per_sample[2], energy]
+
+
+def _table(*columns: str) -> Table:
+    """Return an empty table; a column name that starts with ">" is aligned to the right."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    for i, name in enumerate(columns):
+        right = name.startswith(">")
+        table.add_column(name.removeprefix(">"), justify="right" if right else "left", overflow="fold", no_wrap=i == 0)
+    return table
+
+
+def _line(console: Console, text: str, style: str = "") -> None:
+    """Print text as it is, never wrapped or interpreted: paths and commands stay whole."""
+    console.print(Text(text, style), soft_wrap=True)
+
+
+def _encoding(encoding: Plain | None) -> str:
+    if encoding is None:
+        return "not recorded: give data that are encoded already, or compile with --steps"
+    extra = [f"{name} {encoding[name]}" for name in ("seed", "threshold") if encoding.get(name)]
+    return ", ".join([encoding["kind"], f"{encoding['steps']} steps", *extra])
+
+
+def _pace(plain: Plain) -> str:
+    if not plain["seconds"]:
+        return ""
+    return f", {plain['seconds']:.2f} s ({plain['samples'] * plain['steps'] / plain['seconds']:,.0f} sample-steps/s)"
+
+
+def _some(values: list[int]) -> str:
+    shown = " ".join(str(value) for value in values[:PREDICTIONS_SHOWN])
+    return shown if len(values) <= PREDICTIONS_SHOWN else f"{shown} ..."
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def _shape(shape: list[int]) -> str:
+    return "x".join(str(n) for n in shape)
+
+
+def _span(span: list[int]) -> str:
+    return f"{span[0]:,}" if span[0] == span[1] else f"{span[0]:,} to {span[1]:,}"
+
+
+def _value(datum: Plain) -> str:
+    band = "" if datum["low"] is None else f" ({datum['low']:g} to {datum['high']:g})"
+    value = datum["value"]
+    if value is None:
+        return "-"
+    shown = f"{value:,}" if isinstance(value, int | float) else str(value)
+    return f"{'assume ' * (datum['status'] == 'unpublished')}{shown}{band}"
+
+
+def _joule(joule: float) -> str:
+    for size, unit in UNITS:
+        if abs(joule) >= size:
+            return f"{joule / size:.3g} {unit}"
+    return f"{joule / UNITS[-1][0]:.3g} pJ"
+
+
+def _alarm(resource: Plain) -> str:
+    return "bold red" if resource["used"] > resource["available"] else ""

@@ -1,0 +1,175 @@
+"""snnTorch's neurons to LIF nodes, equation by equation, as snnTorch 1.0.0 computes them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import snntorch
+import torch
+from torch import Tensor, nn
+
+from neurodeploy.errors import Finding
+from neurodeploy.frontends.recorded_layers import to_array
+from neurodeploy.frontends.tracing import NeuronCall, describe
+from neurodeploy.ir.nodes import LIF, Linear, Reset, Shape, SparseLinear
+
+RESETS = {"_base_sub": 0, "_base_zero": 1, "_base_int": 2}
+"""snnTorch's update function -> its `reset_mechanism_val`."""
+
+
+@dataclass(frozen=True, eq=False)
+class NeuronNodes:
+    """What one snnTorch neuron becomes: its LIF, the node of its own recurrence, or what stands against it."""
+
+    lif: LIF | None = None
+    recurrent: Linear | SparseLinear | None = None
+    findings: tuple[Finding, ...] = ()
+
+
+def neuron_nodes(module: nn.Module, call: NeuronCall, place: str) -> NeuronNodes:
+    """Return the LIF with exactly the equation of `module`, a Leaky, Lapicque, Synaptic, RLeaky or RSynaptic.
+
+    Leaky      v = beta v + x                      "zero" keeps the input of the step after a spike: Reset.ZERO
+    Lapicque   v = (1 - T/(R C)) v + x R T/(R C)   "zero" drops it: ZERO_NEXT_STEP, as in all further ones
+    Synaptic   i = alpha i + x, v = beta v + i
+    RLeaky     v = beta v + x + W s(t-1) + b
+    RSynaptic  i = alpha i + x + W s(t-1) + b, v = beta v + i
+
+    beta and alpha are clamped to [0, 1] as snnTorch does at every step. "subtract" acts one step late. With
+    reset_delay=False, "zero" and "subtract" act in the step of the spike.
+    """
+    shape = tuple(call.shape[1:])
+    findings = [*_unsupported_settings(module, call, place)]
+    reset = _reset(module, place)
+    parameters: dict[str, np.ndarray] = {}
+    for key, tensor in _parameters(module).items():
+        array = per_neuron(tensor, shape, call.dtype)
+        if array is None:
+            why = f"it does not broadcast to the neurons' shape {shape} for every sample alike"
+            fix = "give one value, or one per neuron"
+            findings.append(_setting(place, f"{key} of shape {tuple(tensor.shape)}", why, fix))
+        else:
+            parameters[key] = array
+    if "threshold" in parameters and (parameters["threshold"] < 0).any():
+        why = "a neuron at rest would already be above it"
+        findings.append(_setting(place, "a negative threshold", why, "use thresholds of at least 0"))
+    if type(module) is snntorch.Lapicque and "beta" in parameters:
+        decay = parameters["beta"]
+        if ((decay < 0) | (decay > 1)).any():
+            why = f"1 - time_step / (R C) is {float(decay.min()):.3g}: snnTorch's Euler step leaves [0, 1]"
+            findings.append(_setting(place, "an unstable time constant", why, "use time_step <= R C"))
+    recurrent = _recurrent(module, shape, place)
+    if isinstance(reset, Finding) or isinstance(recurrent, Finding) or findings:
+        findings += [found for found in (reset, recurrent) if isinstance(found, Finding)]
+        return NeuronNodes(findings=tuple(findings))
+    return NeuronNodes(LIF(shape, reset=reset, **parameters), recurrent)
+
+
+def _parameters(module: nn.Module) -> dict[str, Tensor]:
+    """Return LIF field -> tensor, computed in the module's own precision by its own formula."""
+    if type(module) is snntorch.Lapicque:
+        resistance, capacity, step = module.R.detach(), module.C.detach(), module.time_step.detach()
+        return {
+            "threshold": module.threshold.detach(),
+            "beta": 1 - step / (resistance * capacity),
+            "gain": resistance * (1 / (resistance * capacity)) * step,
+        }
+    found = {"threshold": module.threshold.detach(), "beta": module.beta.detach().clamp(0, 1)}
+    if type(module) in (snntorch.Synaptic, snntorch.RSynaptic):
+        found["alpha"] = module.alpha.detach().clamp(0, 1)
+    return found
+
+
+def per_neuron(tensor: Tensor, shape: Shape, dtype: torch.dtype) -> np.ndarray | None:
+    """Return a parameter as float64 () or `shape`, or None when it does not broadcast; `dtype` is the membrane's.
+
+    PyTorch rounds a scalar to the dtype of the tensor it meets; an array keeps its own.
+    """
+    if tensor.numel() == 1:
+        return np.array(tensor.to(dtype).double().item())
+    while tensor.dim() > len(shape) and tensor.shape[0] == 1:
+        tensor = tensor[0]
+    try:
+        return np.broadcast_to(tensor.double().numpy(), shape).copy()
+    except ValueError:
+        return None
+
+
+def _reset(module: nn.Module, place: str) -> Reset | Finding:
+    runs, says = RESETS.get(module.state_function.__name__), int(module.reset_mechanism_val)
+    if runs != says:
+        what = f"reset_mechanism says {_reset_name(says)}, but it runs {_reset_name(runs)}"
+        why = "snnTorch chooses its update when the neuron is made; weights or settings of another one came later"
+        return _setting(place, what, why, f"make it with reset_mechanism={_reset_name(says)}, then load the weights")
+    immediate = type(module) is not snntorch.Lapicque and not module.reset_delay
+    if runs == 2:
+        return Reset.NONE
+    if runs == 0:
+        return Reset.SUBTRACT if immediate else Reset.SUBTRACT_NEXT_STEP
+    return Reset.ZERO if immediate or type(module) is snntorch.Leaky else Reset.ZERO_NEXT_STEP
+
+
+def _reset_name(value: int | None) -> str:
+    return repr({0: "subtract", 1: "zero", 2: "none"}.get(value, "its own function"))
+
+
+def broken(name: str, module: nn.Module) -> Finding | None:
+    if module.reset_delay:
+        return None
+    return _setting(
+        f'{name} <- snntorch.RSynaptic "net.{name}"',
+        "RSynaptic with reset_delay=False",
+        "snnTorch 1.0.0 computes it from the spikes it was given, not from those it fires, or fails",
+        "use reset_delay=True",
+    )
+
+
+def _unsupported_settings(module: nn.Module, call: NeuronCall, place: str) -> Iterator[Finding]:
+    if len(call.shape) < 2:
+        yield _setting(place, f"its current has shape {call.shape}", "an axis is missing", "use (batch, *neuron)")
+    if call.dtype not in (torch.float32, torch.float64):
+        why = "its rounding at every step is part of what it computes"
+        yield _setting(place, f"membranes of {call.dtype}", why, "call net.float() first")
+    if not bool((module.graded_spikes_factor == 1).all()):
+        why = "a spike then carries a value, and the reset still subtracts the threshold"
+        yield _setting(place, "graded_spikes_factor", why, "fold the factor into the next layer's weights")
+    if module.inhibition:
+        why = "only the neuron with the highest membrane may fire, which every step has to compare them all"
+        yield _setting(place, "inhibition=True", why, "train lateral inhibition as recurrent weights")
+    if module.state_quant:
+        why = "its states are rounded at every step by a grid of its own"
+        yield _setting(place, "state_quant", why, "leave it out; neurodeploy quantizes for the target")
+    if not fires_steps(module):
+        why = "its forward value is not 1 above zero and 0 otherwise, so spikes are not spikes"
+        yield _setting(place, "a spike_grad whose forward is no step function", why, "use snntorch.surrogate.atan()")
+
+
+def fires_steps(module: nn.Module) -> bool:
+    """Whether the neuron's surrogate computes [x > 0] in the forward pass, probed on a grid."""
+    probe = torch.cat([torch.linspace(-4, 4, 2001), torch.tensor([0.0, -0.0, 1e-7, -1e-7, 1e-30, -1e-30, 1e4, -1e4])])
+    return torch.equal(module.spike_grad(probe.clone()).float(), (probe > 0).float())
+
+
+def _recurrent(module: nn.Module, shape: Shape, place: str) -> Linear | SparseLinear | Finding | None:
+    if type(module) not in (snntorch.RLeaky, snntorch.RSynaptic):
+        return None
+    inner = module.recurrent
+    if type(inner) is nn.Linear and len(shape) == 1:
+        return Linear(to_array(inner.weight), to_array(inner.bias))
+    if type(inner).__name__ == "RecurrentOneToOne" and type(inner).__module__.startswith("snntorch."):
+        weights = per_neuron(inner.V.detach(), shape, torch.float32)
+        if weights is not None:
+            size = math.prod(shape)
+            rows = np.arange(size + 1)
+            data = np.broadcast_to(weights, shape).reshape(-1).copy()
+            return SparseLinear(data, rows[:-1].astype(np.int32), rows.astype(np.int64), shape, shape)
+    what = f"recurrence through {describe(inner)} on neurons of shape {shape}"
+    why = "recurrence is read where it is all-to-all over one axis of neurons, or one to one"
+    return _setting(place, what, why, "use linear_features, or all_to_all=False")
+
+
+def _setting(place: str, what: str, why: str, fix: str) -> Finding:
+    return Finding("ND023", place, what, why, fix)

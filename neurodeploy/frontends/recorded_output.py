@@ -1,0 +1,141 @@
+"""Which population a module reads out: what it returned, taken apart into spikes of neurons and steps."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from neurodeploy.errors import Finding
+from neurodeploy.frontends.folding import Folding, Spikes, leaves
+from neurodeploy.frontends.tracing import Kind, Trace, Value
+
+Outputs = list[list[Tensor]]
+"""Per run, the returned tensors."""
+
+
+def find_output(trace: Trace, folding: Folding, outputs: Outputs, findings: list[Finding]) -> str:
+    """Return the population whose spikes of all steps are returned; else add a finding and return ""."""
+    reader = _OutputReader(trace, folding)
+    candidates: list[str] = []
+    for tensors in zip(*outputs, strict=False):
+        seen = [reader.read(trace.shadow(tensor)) for tensor in tensors]
+        steps: dict[str, set[int]] = {}
+        for neuron, step in (pair for part in seen for pair in part):
+            steps.setdefault(neuron, set()).add(step)
+        candidates += [n for n, taken in steps.items() if len(taken) == folding.steps and n not in candidates]
+    if reader.further:
+        findings += reader.further
+        return ""
+    feeding = {name: _ancestors(folding, name) for name in candidates}
+    last = [name for name in candidates if not any(name in feeding[other] for other in candidates if other != name)]
+    if len(last) == 1:
+        return last[0] or type(trace.net).__name__.lower()
+    findings.append(_no_output(last, reader))
+    return ""
+
+
+def _ancestors(folding: Folding, name: str) -> set[str]:
+    """Return the neurons whose spikes reach `name`, by whatever way."""
+    found: set[str] = set()
+    waiting = [name]
+    while waiting:
+        for leaf in leaves(folding.wiring[waiting.pop()]):
+            if isinstance(leaf, Spikes) and leaf.neuron not in found:
+                found.add(leaf.neuron)
+                waiting.append(leaf.neuron)
+    return found
+
+
+class _OutputReader:
+    """Takes returned tensors apart into spikes; keeps what else was returned."""
+
+    def __init__(self, trace: Trace, folding: Folding) -> None:
+        self.trace = trace
+        self.folding = folding
+        self.further: list[Finding] = []
+        self.states: set[str] = set()
+        self.partial: set[str] = set()
+
+    def read(self, shadow: Tensor | None) -> set[tuple[str, int]]:
+        """Return the (neuron, step) pairs whose whole spikes `shadow` shows or counts."""
+        if shadow is None or not shadow.any():
+            return set()
+        pairs: set[tuple[str, int]] = set()
+        for value in self._values(shadow):
+            match value.kind:
+                case Kind.SPIKES if self._in_order(shadow, value):
+                    pairs.add((value.name, value.step))
+                    self.partial.add(value.name)
+                case Kind.STATE:
+                    self.states.add(value.name)
+                case Kind.INPUT:
+                    pass
+                case Kind.LAYER if value.first in self.folding.used:
+                    pass
+                case Kind.SUM if value.first in self.folding.used:
+                    pass
+                case Kind.SUM:
+                    for part in value.inputs:
+                        pairs |= self.read(part)
+                case Kind.REDUCTION if self._over_time(value):
+                    pairs |= self.read(value.inputs[0])
+                case _:
+                    self._refuse(value)
+        return pairs
+
+    def _values(self, shadow: Tensor) -> list[Value]:
+        numbers = torch.unique(shadow)
+        values: list[Value] = []
+        for number in numbers[numbers > 0].tolist():
+            if not values or number >= values[-1].first + values[-1].size:
+                values.append(self.trace.value_at(number))
+        return values
+
+    def _in_order(self, shadow: Tensor, value: Value) -> bool:
+        numbers = shadow.reshape(-1)
+        own = numbers[(numbers >= value.first) & (numbers < value.first + value.size)]
+        ordered = torch.equal(own, value.numbers.reshape(-1))
+        if not ordered:
+            self._refuse(value, "a part or rearrangement of ")
+        return ordered
+
+    def _over_time(self, value: Value) -> bool:
+        """Whether a sum or mean runs over steps only: every summand is one step's spikes or states as a whole."""
+        dims = value.settings["dims"]
+        source = value.inputs[0]
+        if len(dims) != 1 or not source.dim():
+            return False
+        for part in source.movedim(dims[0], 0):
+            if part.numel() and part.any():
+                whole = self.trace.value_at(int(part.max()))
+                if part.numel() != whole.size or not torch.equal(part.reshape(-1), whole.numbers.reshape(-1)):
+                    return False
+        return True
+
+    def _refuse(self, value: Value, part: str = "") -> None:
+        finding = Finding(
+            "ND019",
+            value.place,
+            f"the module returns {part}what `{value.name}` computes here",
+            "the decision is the output population's spike counts; what is computed after its spikes would be lost",
+            "return the spikes of the last layer, stacked or summed over steps, and decide outside the module",
+        )
+        if finding not in self.further:
+            self.further.append(finding)
+
+
+def _no_output(last: list[str], reader: _OutputReader) -> Finding:
+    why = "the decision is read from the spike counts of one population over all steps"
+    fix = "return the output layer's spikes of every step, e.g. torch.stack(spikes)"
+    if len(last) > 1:
+        what = (
+            f"the module returns the spikes of {len(last)} populations that do not feed each other: {', '.join(last)}"
+        )
+        return Finding("ND019", "net", what, why, "return the spikes of one of them")
+    if reader.partial:
+        what = f"the module returns spikes of some steps only ({', '.join(sorted(reader.partial))})"
+    elif reader.states:
+        what = f"the module returns membranes or currents only ({', '.join(sorted(reader.states))})"
+    else:
+        what = "the module returns no spikes"
+    return Finding("ND019", "net", what, why, fix)

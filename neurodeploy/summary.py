@@ -1,0 +1,289 @@
+"""What models, runs and targets say about themselves, as plain JSON values: the answers of the commands.
+
+Every command prints one of these, as tables or, with --json, as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from neurodeploy.artifact import CompiledModel
+from neurodeploy.errors import Change, Deviation, Finding
+from neurodeploy.evaluation.activity import FORMATS
+from neurodeploy.hardware import RESOURCES, HardwareProfile, Placement, utilization
+from neurodeploy.ir.network import Network
+from neurodeploy.ir.nodes import (
+    LIF,
+    AveragePool,
+    Conv,
+    Input,
+    Linear,
+    MaxPool,
+    Node,
+    Reshape,
+    Scale,
+    SparseLinear,
+)
+from neurodeploy.ir.program import ConvSynapses, Population, Program, Projection
+from neurodeploy.pipeline import Evaluation, Samples
+from neurodeploy.results import RunResult
+
+Plain = dict[str, Any]
+WEIGHT_BITS = 8
+
+
+def of_model(model: CompiledModel) -> Plain:
+    """Return what was translated: layers, number formats, placement, deviations, certificates."""
+    program, placement = model.program, model.placement
+    return {
+        "kind": "compiled model",
+        "target": model.profile.id,
+        "target_name": model.profile.name,
+        "fingerprint": model.fingerprint,
+        "dt_s": program.dt_s,
+        "readout": program.readout.value,
+        "latency_steps": program.latency_steps,
+        "encoding": program.encoding,
+        "input": _input_port(program),
+        "layers": [_layer(model, population) for population in program.populations],
+        "output": program.output,
+        "placement": _placement(placement),
+        **_deviations(program.deviations),
+        "certificates": list(model.certificates),
+        "provenance": model.provenance,
+    }
+
+
+def of_network(network: Network) -> Plain:
+    """Return what a model file means before any target: nodes, edges, encoding, and what already differs."""
+    return {
+        "kind": "network",
+        "dt_s": network.dt_s,
+        "readout": network.readout.value,
+        "encoding": network.encoding,
+        "input": {**asdict(network.input_node), "name": network.input},
+        "output": network.output,
+        "nodes": [_node(network, name, node) for name, node in network.nodes.items()],
+        "edges": [asdict(edge) for edge in network.edges],
+        **_deviations(network.deviations),
+    }
+
+
+def of_run(model: CompiledModel, samples: Samples, result: RunResult) -> Plain:
+    """Return who ran what, and what came out; accuracy is None without labels."""
+    labels = samples.labels
+    return {
+        "executor": result.executor,
+        "target": model.profile.id,
+        "data": samples.name,
+        "steps": samples.inputs.shape[0],
+        "samples": samples.inputs.shape[1],
+        "seconds": result.seconds,
+        "steps_on_chip": result.steps_on_chip,
+        "spikes": {name: int(spikes.sum(dtype=np.int64)) for name, spikes in result.spikes.items()},
+        "predictions": result.predictions.tolist(),
+        "labels": None if labels is None else labels.tolist(),
+        "accuracy": None if labels is None else float(np.mean(result.predictions == labels)),
+        "substitutions": _substitutions(model.program.deviations),
+    }
+
+
+def arrays_of_run(model: CompiledModel, result: RunResult) -> dict[str, np.ndarray]:
+    """Return the arrays of a result file, all (step, sample, *neuron) but `predictions`.
+
+    `output_spikes` has its neurons flat; every population's spikes are under its name, and its recorded states under
+    NAME.u (current) and NAME.v (membrane, after the reset). A population named like one of the two is under NAME.s.
+    """
+    output = result.spikes[model.program.output]
+    own = {"output_spikes": output.reshape(*output.shape[:2], -1), "predictions": result.predictions}
+    return own | {
+        **{f"{name}.s" if name in own else name: spikes for name, spikes in result.spikes.items()},
+        **{f"{name}.u": currents for name, currents in result.currents.items()},
+        **{f"{name}.v": voltages for name, voltages in result.voltages.items()},
+    }
+
+
+def of_evaluation(model: CompiledModel, samples: Samples, evaluation: Evaluation) -> Plain:
+    """Return every metric in total and per layer, with what the energy figure rests on and leaves out."""
+    activity, energy = evaluation.activity, evaluation.energy
+    neurons = sum(layer.neurons for layer in activity.layers)
+    layers = [
+        {
+            "name": layer.name,
+            "neurons": layer.neurons,
+            "spikes": layer.spikes,
+            "firing_rate": layer.firing_rate,
+            "synops": sum(layer.synops.values()),
+            "synops_by_format": layer.synops,
+            "neuron_updates": layer.neuron_updates,
+            "energy_j": _energy(energy.layers[layer.name]),
+        }
+        for layer in activity.layers
+    ]
+    return {
+        "executor": evaluation.executor,
+        "target": model.profile.id,
+        "data": samples.name,
+        "samples": evaluation.samples,
+        "steps": activity.steps,
+        "accuracy": evaluation.accuracy,
+        "latency_steps": evaluation.latency_steps,
+        "input_spikes": activity.input_spikes,
+        "spikes": activity.spikes,
+        "synops": activity.synops,
+        "neuron_updates": activity.neuron_updates,
+        "firing_rate": activity.spikes / (neurons * activity.steps * activity.samples),
+        "energy_j": {**_energy(energy.total), "status": energy.status, "model": energy.model},
+        "layers": layers,
+        "used": list(energy.used),
+        "left_out": list(energy.left_out),
+        "substitutions": _substitutions(model.program.deviations),
+    }
+
+
+def of_profile(profile: HardwareProfile) -> Plain:
+    """Return every datum of a target with unit, status and sources, and the sources in full."""
+    data = [
+        {
+            "key": datum.key,
+            "value": datum.value,
+            "low": datum.low,
+            "high": datum.high,
+            "unit": datum.unit,
+            "status": datum.status,
+            "sources": list(datum.sources),
+            "note": datum.note,
+        }
+        for datum in profile.data.values()
+    ]
+    return {
+        "kind": "target",
+        "id": profile.id,
+        "name": profile.name,
+        "backend": profile.backend,
+        "data": data,
+        "sources": profile.sources,
+    }
+
+
+def of_executor(name: str, missing: Finding | None) -> Plain:
+    """Return whether an executor works here, and if not why and which command mends it."""
+    if missing is None:
+        return {"name": name, "available": True, "why": None, "fix": None}
+    return {"name": name, "available": False, "why": missing.what, "fix": missing.fix}
+
+
+def _input_port(program: Program) -> Plain:
+    return {**asdict(program.input), "kind": program.input.kind.value, "shape": list(program.input.shape)}
+
+
+def _layer(model: CompiledModel, population: Population) -> Plain:
+    neuron = population.neuron
+    numbers = {"du": neuron.du, "dv": neuron.dv, "vth": neuron.vth, "bias_mantissa": neuron.bias_mantissa}
+    return {
+        "name": population.name,
+        "origin": model.source.origin.get(population.name),
+        "shape": list(population.shape),
+        "neurons": population.size,
+        "reset": neuron.reset.value,
+        "latency_steps": population.latency_steps,
+        "scale": population.scale,
+        "numbers": {
+            **{name: [int(values.min()), int(values.max())] for name, values in numbers.items()},
+            "bias_exponent": neuron.bias_exponent,
+        },
+        "inputs": [_projection(projection) for projection in model.program.incoming(population.name)],
+        "cores": [slot.core for slot in model.placement.slots if slot.population == population.name],
+    }
+
+
+def _projection(projection: Projection) -> Plain:
+    synapses = projection.synapses
+    plain = {
+        "name": projection.name,
+        "from": projection.source,
+        "format": FORMATS[type(synapses)],
+        "weights": int(synapses.mantissa.size),
+        "weight_bits": WEIGHT_BITS,
+        "exponent": projection.exponent,
+        "recurrent": projection.recurrent,
+    }
+    if isinstance(synapses, ConvSynapses):
+        plain["kernel"] = list(synapses.mantissa.shape)
+    return plain
+
+
+def _placement(placement: Placement) -> Plain:
+    fullest = {
+        name: max((slot.used[name] / placement.available[name] for slot in placement.slots), default=0.0)
+        for name in RESOURCES
+    }
+    return {
+        "cores": placement.cores,
+        "chips": placement.chips,
+        "cores_per_chip": placement.cores_per_chip,
+        "fullest": fullest,
+        "assumed": list(placement.assumed),
+        "utilization": utilization(placement),
+    }
+
+
+def _deviations(deviations: tuple[Deviation, ...]) -> Plain:
+    return {"deviations": [asdict(deviation) for deviation in deviations], "substitutions": _substitutions(deviations)}
+
+
+def _substitutions(deviations: tuple[Deviation, ...]) -> list[str]:
+    """Return the codes of what was changed with the user's leave: every report carries them."""
+    return sorted({deviation.code for deviation in deviations if deviation.change is Change.SUBSTITUTION})
+
+
+def _node(network: Network, name: str, node: Node) -> Plain:
+    return {
+        "name": name,
+        "kind": type(node).__name__,
+        "origin": network.origin.get(name),
+        "shape": list(node.shape),
+        "says": _says(node),
+    }
+
+
+def _says(node: Node) -> str:
+    """Return the parameters that tell one node of a kind from another, in a few words."""
+    match node:
+        case LIF(_, beta, threshold, reset, alpha, gain):
+            parts = [f"reset {reset.value}", f"beta {_span(beta)}", f"threshold {_span(threshold)}"]
+            parts += [
+                f"{name} {_span(value)}" for name, value in (("alpha", alpha), ("gain", gain)) if value is not None
+            ]
+            return ", ".join(parts)
+        case Input():
+            return f"{node.kind.value}, {node.low:g} to {node.high:g}"
+        case Linear(weight, bias):
+            return f"weight {_times(weight.shape)}{'' if bias is None else ', bias'}"
+        case SparseLinear():
+            return f"{node.data.size:,} weights{'' if node.bias is None else ', bias'}"
+        case Conv():
+            geometry = f"stride {_times(node.stride)}, padding {_times(node.padding)}, dilation {_times(node.dilation)}"
+            groups = "" if node.groups == 1 else f", groups {node.groups}"
+            return f"weight {_times(node.weight.shape)}, {geometry}{groups}{'' if node.bias is None else ', bias'}"
+        case AveragePool() | MaxPool():
+            return f"kernel {_times(node.kernel)}, stride {_times(node.stride)}, padding {_times(node.padding)}"
+        case Reshape() | Scale():
+            return f"{prod(node.shape):,} values"
+
+
+def _span(values: np.ndarray) -> str:
+    low, high = float(values.min()), float(values.max())
+    return f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
+
+
+def _times(values: tuple[int, ...]) -> str:
+    return "x".join(str(value) for value in values)
+
+
+def _energy(energy: Any) -> Plain:
+    return {"value": energy.joule, "low": energy.low, "high": energy.high}
