@@ -17,6 +17,7 @@ import os
 import shutil
 import tempfile
 import zipfile
+import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,13 @@ from neurodeploy.ir.program import Program
 FORMAT = 1
 FILES = ("manifest.json", "program.json", "arrays.npz", "placement.json", "profile.json", "certificate.json",
          "source.json", "source.npz")  # fmt: skip
+
+
+UNREADABLE = (
+    OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, MemoryError, NotImplementedError, RuntimeError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What json, numpy and zipfile raise on damaged files."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +130,7 @@ def load_artifact(path: str | Path) -> CompiledModel:
         claimed = manifest["fingerprints"]
         slots = tuple(Slot(**slot) for slot in placement.pop("slots"))
         placed = Placement(slots, **placement | {"assumed": tuple(placement["assumed"])})
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError) as error:
+    except UNREADABLE as error:
         raise _damaged(path, f"{type(error).__name__}: {error}") from error
     if manifest.get("format") != FORMAT:
         raise _damaged(path, f"format {manifest.get('format')} where this version reads {FORMAT}")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from neurodeploy.pipeline import Samples
 
 INTERRUPTED = 130
+CLOSE_CODES = 5
 DEFECT = 1
 VERIFY_SAMPLES = {"lava": 20}
 VERIFY_SAMPLES_OTHERWISE = 200
@@ -438,10 +439,12 @@ def _misread(error: Exception, arguments: list[str]) -> UsageError:
 
 
 def _unknown_code(code: str, known: list[str]) -> Finding:
-    from difflib import get_close_matches
-
-    close = get_close_matches(code, known, n=5, cutoff=0.7) or known
-    return Finding("ND406", code, "no such code", f"the closest are {', '.join(sorted(close))}", "explain one of these")
+    why = "a code is ND and three digits"
+    if code.removeprefix("ND").isdecimal():
+        number = int(code.removeprefix("ND"))
+        close = sorted(known, key=lambda other: abs(int(other.removeprefix("ND")) - number))[:CLOSE_CODES]
+        why = f"the closest are {', '.join(sorted(close))}"
+    return Finding("ND406", code, "no such code", why, "explain the code that an error or a report shows")
 
 
 def _our_defect(error: Exception) -> NeurodeployError:

@@ -173,7 +173,7 @@ EXPLANATIONS: dict[str, str] = {
     "kind. `neurodeploy VERB --help` lists what a verb takes.",
     "ND405": "verify takes digits for models that read 64 values and mnist for those that read 784, or 28 row by row. "
     "This one reads something else: say with --data what to verify it on.",
-    "ND406": "explain and targets take a code or a target that exists; the message names the closest.",
+    "ND406": "There is no code of this name. Every code that an error or a report shows can be explained.",
     "ND407": "A result could not be written where -o says. Nothing is left there half written.",
     "ND410": "The artefact could not be written: something that is not an artefact is in the way and is not "
     "overwritten, or the place is not writable. Choose another -o.",

@@ -16,6 +16,10 @@ from rich.text import Text
 Plain = dict[str, Any]
 UNITS = ((1.0, "J"), (1e-3, "mJ"), (1e-6, "µJ"), (1e-9, "nJ"), (1e-12, "pJ"))
 PREDICTIONS_SHOWN = 20
+LATE = " at t-1"
+"""Marks a source that is read a step late."""
+MAY_SATURATE = "ND210"
+"""The one rounding that is no bound on an error but a warning."""
 
 
 def show_compiled(console: Console, plain: Plain) -> None:
@@ -23,13 +27,14 @@ def show_compiled(console: Console, plain: Plain) -> None:
     _line(console, f"{plain['provenance']['model']} for {plain['target']} ({plain['target_name']})", "bold")
     _show_meaning(console, plain)
     _show_layers(console, plain["layers"])
+    _show_numbers(console, plain["layers"])
     _show_deviations(console, plain)
     _show_placement(console, plain["placement"])
     _line(console, f"\nwritten to {plain['artifact']}", "bold")
 
 
 def show_model(console: Console, plain: Plain) -> None:
-    """Print everything an artefact says: `show_compiled`, number formats, every core, every certificate."""
+    """Print everything an artefact says: as `show_compiled`, then every core and every certificate."""
     _line(console, f"{plain['provenance']['model']} for {plain['target']} ({plain['target_name']})", "bold")
     _line(console, f"fingerprint {plain['fingerprint']}", "dim")
     _show_meaning(console, plain)
@@ -49,8 +54,7 @@ def show_network(console: Console, plain: Plain) -> None:
     _line(console, f"decision  {plain['readout'].replace('_', ' ')} of {plain['output']}")
     reads: dict[str, list[str]] = {}
     for edge in plain["edges"]:
-        late = " (a step ago)" if edge["delay_steps"] else ""
-        reads.setdefault(edge["target"], []).append(f"{edge['source']}{late}")
+        reads.setdefault(edge["target"], []).append(edge["source"] + LATE * edge["delay_steps"])
     table = _table("node", "kind", "shape", "reads", "parameters")
     for node in plain["nodes"]:
         source = ", ".join(reads.get(node["name"], []))
@@ -107,7 +111,6 @@ def show_evaluation(console: Console, plain: Plain) -> None:
     table = _table("per sample", ">neurons", ">spikes", ">rate", ">synops", ">updates", ">energy")
     for layer in plain["layers"]:
         table.add_row(layer["name"], f"{layer['neurons']:,}", *_metrics(layer, samples))
-    table.add_section()
     neurons = sum(layer["neurons"] for layer in plain["layers"])
     table.add_row("total", f"{neurons:,}", *_metrics(plain, samples), style="bold")
     console.print(table)
@@ -188,7 +191,7 @@ def _show_meaning(console: Console, plain: Plain) -> None:
 
 
 def _show_layers(console: Console, layers: list[Plain]) -> None:
-    table = _table("layer", ">neurons", "reset", "reads", "synapses", ">weights", ">x2^", ">cores")
+    table = _table("layer", ">neurons", "reset", "reads", "synapses", ">weights", ">bits", ">x2^", ">cores")
     for layer in layers:
         for i, projection in enumerate(layer["inputs"] or [None]):
             own = (layer["name"], f"{layer['neurons']:,}", layer["reset"].replace("_", " ")) if i == 0 else ("",) * 3
@@ -197,12 +200,12 @@ def _show_layers(console: Console, layers: list[Plain]) -> None:
     console.print(table)
 
 
-def _synapses(projection: Plain | None) -> tuple[str, str, str, str]:
+def _synapses(projection: Plain | None) -> tuple[str, ...]:
     if projection is None:
-        return ("", "", "", "")
-    late = " (a step ago)" if projection["recurrent"] else ""
-    form = f"{projection['format']} {projection['weight_bits']} bit"
-    return (f"{projection['from']}{late}", form, f"{projection['weights']:,}", str(projection["exponent"]))
+        return ("",) * 5
+    source = projection["from"] + LATE * projection["recurrent"]
+    numbers = (projection["weight_bits"], projection["exponent"])
+    return (source, projection["format"], f"{projection['weights']:,}", *map(str, numbers))
 
 
 def _show_numbers(console: Console, layers: list[Plain]) -> None:
@@ -215,17 +218,22 @@ def _show_numbers(console: Console, layers: list[Plain]) -> None:
 
 
 def _show_deviations(console: Console, plain: Plain) -> None:
-    """Print substitutions first and loud, then every rounding in one table."""
-    substituted = [d for d in plain["deviations"] if d["change"] == "substitution"]
-    rounded = [d for d in plain["deviations"] if d["change"] != "substitution"]
-    for deviation in substituted:
-        _line(console, f"SUBSTITUTED [{deviation['code']}] {deviation['place']}: {deviation['what']}", "bold yellow")
+    """Print what needs eyes first, line by line, then every rounding in one table."""
+    rounded = []
+    for deviation in plain["deviations"]:
+        text = f"[{deviation['code']}] {deviation['place']}: {deviation['what']}"
+        if deviation["change"] == "substitution":
+            _line(console, f"SUBSTITUTED {text}", "bold yellow")
+        elif deviation["code"] == MAY_SATURATE:
+            _line(console, f"careful   {text}", "yellow")
+        else:
+            rounded.append(deviation)
     if rounded:
-        table = _table("rounded", "what", "code", "at most")
-        for place, deviations in groupby(rounded, key=lambda d: d["place"]):
+        table = _table("rounded", "what", "by at most", "code")
+        for place, deviations in groupby(rounded, key=lambda d: d["place"].partition(" <- ")[0]):
             for i, deviation in enumerate(deviations):
                 bound = "" if deviation["bound"] is None else f"{deviation['bound']:.2g} {deviation['unit']}"
-                table.add_row(place if i == 0 else "", deviation["what"], deviation["code"], bound)
+                table.add_row(place if i == 0 else "", deviation["what"], bound, deviation["code"])
         console.print(table)
 
 

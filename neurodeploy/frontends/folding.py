@@ -84,12 +84,12 @@ class Sum:
 
 @dataclass(frozen=True)
 class Unknown:
-    """Something that cannot be expressed, and why."""
+    """Something that cannot be expressed, and everything on the way to it that stands against it."""
 
-    finding: Finding
+    findings: tuple[Finding, ...]
 
     def __str__(self) -> str:
-        return f"<{self.finding.what}>"
+        return f"<{self.findings[-1].what}>"
 
 
 Tree = Zero | Samples | Spikes | Applied | Reshaped | Sum | Unknown
@@ -177,13 +177,11 @@ class Folding:
                     operand if isinstance(operand, Unknown) else Applied(value.name, self._key(value), operand, value)
                 )
             case Kind.SUM:
-                terms: list[Tree] = []
-                for shadow in value.inputs:
-                    term = self.tree(shadow, step, value.place)
-                    if isinstance(term, Unknown):
-                        return term
-                    terms += term.terms if isinstance(term, Sum) else (term,)
-                return Sum(tuple(terms))
+                terms = [self.tree(shadow, step, value.place) for shadow in value.inputs]
+                unknown = [finding for term in terms if isinstance(term, Unknown) for finding in term.findings]
+                if unknown:
+                    return Unknown(tuple(unknown))
+                return Sum(tuple(leaf for term in terms for leaf in (term.terms if isinstance(term, Sum) else (term,))))
             case Kind.STATE:
                 return _unknown(
                     value.place,
@@ -191,19 +189,22 @@ class Folding:
                     "populations exchange spikes; real-valued states stay inside their core",
                     "feed the spikes, or give the next layer spikes of a further neuron",
                 )
-        return self._opaque(value)
+        return Unknown(self._obstacles(value))
 
-    def _opaque(self, value: Value) -> Unknown:
-        if value.layer:
-            what, why = f"{value.layer} has no exact counterpart", f"it computes `{value.name}`"
-            fix = "replace it, or compute it outside the net; `neurodeploy explain ND024` lists what is read exactly"
-            return Unknown(Finding("ND024", value.place, what, why, fix))
-        return _unknown(
-            value.place,
-            f"`{value.name}` lies between the input and a neuron",
-            "only linear layers, pooling, batch norm, reshapes and sums of currents have an exact counterpart",
-            "write it with those, or compute it before the net as part of the encoding",
-        )
+    def _obstacles(self, value: Value) -> tuple[Finding, ...]:
+        """Return a finding for every unknown operation on the way to `value`, the earliest first."""
+        findings, waiting, seen = [], [value], {value.first}
+        while waiting:
+            current = waiting.pop()
+            if current.kind in (Kind.OPAQUE, Kind.CONSTANT, Kind.REDUCTION):
+                findings.append(_opaque(current))
+            for shadow in current.inputs:
+                if shadow.numel() and shadow.any():
+                    source = self.trace.value_at(int(shadow.max()))
+                    if source.first not in seen:
+                        seen.add(source.first)
+                        waiting.append(source)
+        return tuple(dict.fromkeys(reversed(findings)))
 
     def _key(self, value: Value) -> str:
         parts = []
@@ -220,7 +221,7 @@ class Folding:
         trees = [self.tree(call.current, call.step, call.place) for call in calls]
         unknown = [tree for tree in trees if isinstance(tree, Unknown)]
         if unknown:
-            self._add(*(tree.finding for tree in unknown))
+            self._add(*(finding for tree in unknown for finding in tree.findings))
             return Zero()
         reference = trees[1]
         for step, tree in enumerate(trees):
@@ -272,7 +273,7 @@ class Folding:
         for leaf in leaves(tree):
             match leaf:
                 case Zero():
-                    self._add(_unknown(place, "it reads a constant at every step", "", "").finding)
+                    self._add(*_unknown(place, "it reads a constant at every step", "", "").findings)
                 case Spikes(neuron, delay) if delay not in (0, 1):
                     why = "a connection may wait one step, as recurrence does"
                     what = f'it reads spikes of "{neuron}" of {delay} steps before'
@@ -339,9 +340,28 @@ def _reshaped(samples: Samples, shadow: Tensor, batch: int) -> Tree:
     return samples if shadow.shape[1:] == samples.shape else Reshaped(tuple(shadow.shape[1:]), samples)
 
 
+def _opaque(value: Value) -> Finding:
+    if value.layer:
+        what, why = f"{value.layer} has no exact counterpart", "only the layers listed under ND024 are read exactly"
+        return Finding("ND024", value.place, what, why, "replace it, or compute it outside the net")
+    if value.kind is Kind.CONSTANT:
+        what, why = (
+            "a constant tensor is read that is no layer's weight or bias",
+            "constants live in weights and biases",
+        )
+        return Finding("ND014", value.place, what, why, "make it the bias of a layer")
+    return Finding(
+        "ND014",
+        value.place,
+        f"`{value.name}` lies between the input and a neuron",
+        "only linear layers, pooling, batch norm, reshapes and sums of currents have an exact counterpart",
+        "write it with those, or compute it before the net as part of the encoding",
+    )
+
+
 def _unknown(place: str, what: str, why: str, fix: str) -> Unknown:
     why = why or "only spikes, the input and layers over them have a counterpart"
-    return Unknown(Finding("ND014", place, what, why, fix or "write it with layers over spikes and input"))
+    return Unknown((Finding("ND014", place, what, why, fix or "write it with layers over spikes and input"),))
 
 
 def _wired_differently(call: NeuronCall, tree: Tree, reference: Tree) -> Finding:

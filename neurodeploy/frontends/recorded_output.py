@@ -58,29 +58,27 @@ class _OutputReader:
 
     def read(self, shadow: Tensor | None) -> set[tuple[str, int]]:
         """Return the (neuron, step) pairs whose whole spikes `shadow` shows or counts."""
-        if shadow is None or not shadow.any():
-            return set()
         pairs: set[tuple[str, int]] = set()
-        for value in self._values(shadow):
-            match value.kind:
-                case Kind.SPIKES if self._in_order(shadow, value):
-                    pairs.add((value.name, value.step))
-                    self.partial.add(value.name)
-                case Kind.STATE:
-                    self.states.add(value.name)
-                case Kind.INPUT:
-                    pass
-                case Kind.LAYER if value.first in self.folding.used:
-                    pass
-                case Kind.SUM if value.first in self.folding.used:
-                    pass
-                case Kind.SUM:
-                    for part in value.inputs:
-                        pairs |= self.read(part)
-                case Kind.REDUCTION if self._over_time(value):
-                    pairs |= self.read(value.inputs[0])
-                case _:
-                    self._refuse(value)
+        waiting = [] if shadow is None else [shadow]
+        while waiting:
+            shadow = waiting.pop()
+            for value in self._values(shadow):
+                match value.kind:
+                    case Kind.SPIKES if self._in_order(shadow, value):
+                        pairs.add((value.name, value.step))
+                        self.partial.add(value.name)
+                    case Kind.STATE:
+                        self.states.add(value.name)
+                    case Kind.INPUT:
+                        pass
+                    case Kind.LAYER | Kind.SUM if value.first in self.folding.used:
+                        pass
+                    case Kind.SUM:
+                        waiting += value.inputs
+                    case Kind.REDUCTION if self._over_time(value):
+                        waiting += value.inputs
+                    case _:
+                        self._refuse(value)
         return pairs
 
     def _values(self, shadow: Tensor) -> list[Value]:

@@ -76,7 +76,12 @@ def record(net: nn.Module, example_input: Tensor, dt: float | None = None, encod
     plain = None if encoding is None else dict(encoding) if isinstance(encoding, Mapping) else encoding.to_plain()
     with at_rest(net):
         trace, outputs = _run(net, example_input)
-        return _network(trace, outputs, example_input, dt, plain)
+        try:
+            return _network(trace, outputs, example_input, dt, plain)
+        except RecursionError as error:
+            what, why = "a value is carried from step to step outside of the neurons", "only neurons remember"
+            fix = "keep running sums out of the forward pass, or let a neuron integrate them"
+            raise UnsupportedError(Finding("ND016", "net", what, why, fix)) from error
 
 
 def _check_call(net: nn.Module, example: Tensor, dt: float | None) -> None:
@@ -122,11 +127,10 @@ def at_rest(net: nn.Module) -> Iterator[None]:
 
 def _run(net: nn.Module, example: Tensor) -> tuple[Trace, Outputs]:
     """Run `net` until every neuron has taken at least two steps, and return the record and what was returned."""
-    for module in net.modules():
-        if isinstance(module, torch.jit.ScriptModule):
-            place = f"net ({type(module).__name__})"
-            why = "compiled code hides its operations"
-            raise UnsupportedError(Finding("ND024", place, "a TorchScript module", why, "pass the original module"))
+    compiled = [m for m in net.modules() if isinstance(m, torch.jit.ScriptModule) or "_orig_mod" in m._modules]
+    if compiled:
+        what, why = f"a compiled module ({type(compiled[0]).__name__})", "compiled code hides its operations"
+        raise UnsupportedError(Finding("ND024", "net", what, why, "pass the module it was compiled from"))
     recurrent = [(name, module) for name, module in net.named_modules() if type(module) is snntorch.RSynaptic]
     raise_all(UnsupportedError, [finding for found in recurrent if (finding := broken(*found))])
     trace, outputs = Trace(net), []
@@ -187,12 +191,13 @@ def _network(trace: Trace, outputs: Outputs, example: Tensor, dt: float | None, 
     folding = Folding(trace, len(outputs))
     findings = [*trace.findings, *folding.findings]
     if not trace.calls:
-        findings.append(_no_neurons())
+        findings.append(_no_neurons(trace))
         raise UnsupportedError(*findings)
     builder = _Builder(trace, folding)
     builder.build(_input_node(folding, example, encoding, findings))
     findings += builder.findings
-    output = find_output(trace, folding, outputs, findings)
+    steps_agree = all(finding.code != "ND016" for finding in findings)
+    output = find_output(trace, folding, outputs, findings) if steps_agree else ""
     raise_all(UnsupportedError, findings)
     network = Network(
         builder.nodes,
@@ -365,11 +370,12 @@ def _not_finite(place: str, what: str) -> Finding:
     return Finding("ND025", place, f"{what} holds NaN or infinity", "no arithmetic goes on from there", "repair it")
 
 
-def _no_neurons() -> Finding:
+def _no_neurons(trace: Trace) -> Finding:
     kinds = ", ".join(kind.__name__ for kind in NEURONS)
+    others = [f'{describe(m)} "{trace.path(m)}"' for m in trace.names if isinstance(m, snntorch.SpikingNeuron)]
     return Finding(
         "ND024",
-        "net",
+        ", ".join(others) or "net",
         "no supported spiking neuron was called",
         f"a network is made of snntorch's {kinds}",
         "build the net with those; a network without spikes has to be converted first",

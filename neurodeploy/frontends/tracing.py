@@ -301,8 +301,8 @@ class Trace:
         if any(id(t) in self._shadows for t in _tensors(settings)) or self.shadow(source) is None:
             return NotImplemented
         result = func(*args, **kwargs)
-        if not isinstance(result, Tensor):
-            return self._opaque(name, result)
+        if not isinstance(result, Tensor) or result.dtype not in (torch.float32, torch.float64):
+            return self._opaque(name, result, source)
         module = self.running_module()
         owner = self.names[module] if module is not None else self._owner(settings.get("weight"))
         frozen = self.shadow(source).clone()
@@ -322,7 +322,7 @@ class Trace:
             return self._copy(func, args, kwargs) if zero and not in_place else NotImplemented
         result = func(*args, **kwargs)
         if left.shape != right.shape:
-            return self._opaque(f"{name} with broadcasting", result)
+            return self._opaque(f"{name} with broadcasting", result, left, right)
         inputs = tuple(self._shadow_or_constant(t).clone() for t in (left, right))
         if in_place:
             self._spoil(left, "changed in place")
@@ -334,17 +334,18 @@ class Trace:
         result = func(*args, **kwargs)
         source = followed[0]
         if not isinstance(result, Tensor) or result.shape != source.shape or result.dtype.is_complex:
-            return self._opaque(_name(func), result)
+            return self._opaque(_name(func), result, source)
         if not self._keeps_values(source, result):
-            return self._opaque(f"{_name(func)} that rounds", result)
+            return self._opaque(f"{_name(func)} that rounds", result, source)
         self.follow(result, self.shadow(source))
         return result
 
     def _keeps_values(self, source: Tensor, result: Tensor) -> bool:
-        """Whether a change of type loses nothing: for every value, or for input at least for the values given."""
+        """Whether a change of type loses nothing: for every value, or for input and spikes the values seen."""
         if source.is_floating_point() and torch.promote_types(source.dtype, result.dtype) != result.dtype:
             numbers = self.shadow(source)
-            given = numbers is not None and numbers.numel() and self.value_at(int(numbers.max())).kind is Kind.INPUT
+            kinds = (Kind.INPUT, Kind.SPIKES)
+            given = numbers is not None and numbers.numel() and self.value_at(int(numbers.max())).kind in kinds
             return bool(given) and torch.equal(result.double(), source.double())
         return torch.equal(result.double(), source.double())
 
@@ -366,7 +367,7 @@ class Trace:
         shadows = [moved] if isinstance(moved, Tensor) else list(moved)
         for part, shadow in zip(parts, shadows, strict=True):
             if part.shape != shadow.shape or shadow.dtype != torch.int64:
-                return self._opaque(name, result)
+                return self._opaque(name, result, data)
             self.follow(part, shadow)
         return result
 
@@ -407,6 +408,7 @@ class Trace:
         return result
 
     def _unknown(self, name: str, func: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
+        sources = [tensor for tensor in _tensors((args, kwargs)) if id(tensor) in self._shadows]
         result = func(*args, **kwargs)
         results = list(_tensors(result))
         by_values = name in DATA_SHAPED or name == "__getitem__" or (name == "where" and len(args) == 1)
@@ -415,7 +417,7 @@ class Trace:
         written = args[0] if args and isinstance(args[0], Tensor) else None
         if written is not None and (any(r is written for r in results) or (name.endswith("_") and name[:2] != "__")):
             self._spoil(written, name)
-        return self._opaque(name, result)
+        return self._opaque(name, result, sources)
 
     def _data_dependence(self, name: str) -> None:
         finding = Finding(
@@ -428,9 +430,11 @@ class Trace:
         if finding not in self.findings:
             self.findings.append(finding)
 
-    def _opaque(self, name: str, result: Any) -> Any:
+    def _opaque(self, name: str, result: Any, *sources: Any) -> Any:
+        known = [shadow for tensor in _tensors(sources) if (shadow := self.shadow(tensor)) is not None]
+        inputs = tuple(shadow.clone() for shadow in known)
         for tensor in _tensors(result):
-            self.produce(Kind.OPAQUE, tensor, name, layer=self.running_layer())
+            self.produce(Kind.OPAQUE, tensor, name, layer=self.running_layer(), inputs=inputs)
         return result
 
     def _spoil(self, tensor: Any, name: str) -> None:
