@@ -3,13 +3,30 @@
 from importlib import import_module
 from typing import Any
 
-__all__ = ["load", "save"]
-
 _HOMES = {
     "load": "neurodeploy.frontends",
     "save": "neurodeploy.frontends.checkpoint",
+    "compile": "neurodeploy.pipeline",
+    "read_data": "neurodeploy.pipeline",
+    "run": "neurodeploy.pipeline",
+    "verify": "neurodeploy.pipeline",
+    "evaluate": "neurodeploy.pipeline",
+    "load_artifact": "neurodeploy.artifact",
+    "save_artifact": "neurodeploy.artifact",
+    "NeurodeployError": "neurodeploy.errors",
+    "UsageError": "neurodeploy.errors",
+    "LoadError": "neurodeploy.errors",
+    "NetworkError": "neurodeploy.errors",
+    "ProfileError": "neurodeploy.errors",
+    "UnsupportedError": "neurodeploy.errors",
+    "CapacityError": "neurodeploy.errors",
+    "VerificationError": "neurodeploy.errors",
+    "BackendUnavailableError": "neurodeploy.errors",
+    "BackendFailedError": "neurodeploy.errors",
 }
 """Public name -> the module that defines it, imported at first use: importing neurodeploy imports nothing heavy."""
+
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from neurodeploy.artifact import CompiledModel
     from neurodeploy.pipeline import Samples
 
+VERBS = ("compile", "run", "verify", "evaluate", "inspect", "targets", "explain")
 INTERRUPTED = 130
 CLOSE_CODES = 5
 DEFECT = 1
@@ -283,7 +284,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _print_error(_plain_error(_our_defect(error)), DEFECT, as_json, stdout)
 
 
-USAGE_ERROR = typer.BadParameter.__mro__[1]
+USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
 """The class of everything Typer raises about a command line; not public under a name that all versions share."""
 
 
@@ -429,13 +430,11 @@ def _plain_error(error: NeurodeployError) -> dict[str, Any]:
     return plain | ({"details": error.details} if error.details else {})
 
 
-def _misread(error: Exception, arguments: list[str]) -> UsageError:
-    message = error.format_message() if isinstance(error, USAGE_ERROR) else str(error)
+def _misread(error: Any, arguments: list[str]) -> UsageError:
     verb = next((argument for argument in arguments if not argument.startswith("-")), "")
-    known = verb in {command.name or command.callback.__name__ for command in app.registered_commands}
-    fix = f"neurodeploy {verb} --help" if known else "neurodeploy --help"
-    why = "the command line cannot be understood"
-    return UsageError(Finding("ND404", f"neurodeploy {' '.join(arguments)}", message.rstrip("."), why, fix))
+    fix = f"neurodeploy {verb} --help" if verb in VERBS else "neurodeploy --help"
+    what, why = error.format_message().rstrip("."), "the command line cannot be understood"
+    return UsageError(Finding("ND404", f"neurodeploy {' '.join(arguments)}", what, why, fix))
 
 
 def _unknown_code(code: str, known: list[str]) -> Finding:

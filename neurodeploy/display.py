@@ -16,6 +16,8 @@ from rich.text import Text
 Plain = dict[str, Any]
 UNITS = ((1.0, "J"), (1e-3, "mJ"), (1e-6, "µJ"), (1e-9, "nJ"), (1e-12, "pJ"))
 PREDICTIONS_SHOWN = 20
+UNBROKEN = ("code", "status")
+"""Columns whose words are never parted."""
 LATE = " at t-1"
 """Marks a source that is read a step late."""
 MAY_SATURATE = "ND210"
@@ -281,7 +283,12 @@ def _table(*columns: str) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
     for i, name in enumerate(columns):
         right = name.startswith(">")
-        table.add_column(name.removeprefix(">"), justify="right" if right else "left", overflow="fold", no_wrap=i == 0)
+        table.add_column(
+            name.removeprefix(">"),
+            justify="right" if right else "left",
+            overflow="fold",
+            no_wrap=i == 0 or name in UNBROKEN,
+        )
     return table
 
 

@@ -166,9 +166,9 @@ class Encoding:
             case "latency":
                 return latency(images, self.steps)
             case "delta":
+                assert self.threshold is not None
                 return delta(rows(images, self.steps), self.threshold)
-            case "rows":
-                return rows(images, self.steps)
+        return rows(images, self.steps)
 
     def to_plain(self) -> dict[str, Any]:
         """Return the fields as JSON values."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -137,7 +138,7 @@ def _seen(
     padded: np.ndarray, tap: tuple[int, ...], node: Conv | AveragePool | MaxPool, dilation: tuple[int, ...]
 ) -> np.ndarray:
     """Return what every output position sees through one kernel tap, (sample, channel, *out space)."""
-    window = tuple(
+    window: Any = tuple(
         slice(t * d, t * d + s * (n - 1) + 1, s)
         for t, d, s, n in zip(tap, dilation, node.stride, node.shape[1:], strict=True)
     )
@@ -155,8 +156,9 @@ def _windows(node: Conv, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
     for group in range(node.groups):
         out, into = slice(group * group_out, (group + 1) * group_out), slice(group * per_group, (group + 1) * per_group)
         for tap in _taps(weight.shape[2:]):
+            at: Any = (..., *tap)
             seen = _seen(padded, tap, node, node.dilation)[:, into]
-            y[:, out] += np.einsum("oi,ni...->no...", weight[out][(..., *tap)], seen)
+            y[:, out] += np.einsum("oi,ni...->no...", weight[out][at], seen)
     return y
 
 

@@ -91,7 +91,7 @@ def likely_cause(
     program: Program, name: str, step: int, index: tuple[int, ...], expected: RunResult, actual: RunResult
 ) -> str:
     """Guess from the two runs' values around the first difference why they part; a guess, and worded as one."""
-    at = (slice(None), *index)
+    at: Any = (slice(None), *index)
     spikes_a, spikes_b = (run.spikes[name][at].astype(np.int64) for run in (expected, actual))
     if _shifted(spikes_a, spikes_b):
         return "delay: one run is the other shifted by a step"

@@ -22,7 +22,7 @@ from neurodeploy.artifact import CompiledModel
 from neurodeploy.engine.real import apply
 from neurodeploy.evaluation import fidelity
 from neurodeploy.ir.network import Network
-from neurodeploy.ir.nodes import LIF, Reset, SparseLinear
+from neurodeploy.ir.nodes import LIF, Conv, Linear, Reset, SparseLinear
 from neurodeploy.ir.program import DECAY_ONE, STATE_SHIFT, Neuron, Population, Program, Projection
 from neurodeploy.lowering import lower
 from neurodeploy.results import RunResult
@@ -125,7 +125,8 @@ def total_bias(network: Network, population: Population) -> np.ndarray:
     """Return the sum of the biases of everything that feeds `population`, (neuron,)."""
     total = np.zeros(population.size)
     for edge in network.incoming(population.name):
-        bias = network.nodes[edge.source].bias
+        node = network.nodes[edge.source]
+        bias = node.bias if isinstance(node, Linear | SparseLinear | Conv) else None
         if bias is not None:
             total += np.repeat(bias, population.size // len(bias))
     return total

@@ -175,10 +175,10 @@ def describe_content(content: Any) -> str:
 
 
 def _stored(array: np.ndarray) -> Tensor:
-    array = np.ascontiguousarray(array)
+    array = np.array(array, order="C")
     if array.dtype == np.float64 and np.array_equal(array.astype(np.float32).astype(np.float64), array):
         array = array.astype(np.float32)
-    return torch.from_numpy(array.copy())
+    return torch.from_numpy(array)
 
 
 def _restored(tensor: Tensor) -> np.ndarray:

@@ -126,6 +126,7 @@ class Folding:
             return Zero()
         value = self.trace.value_at(high)
         if value.kind is Kind.INPUT:
+            self.used.add(value.first)
             return self._samples(value, shadow, step, place)
         tree = self._value_tree(value, step)
         if isinstance(tree, Unknown):
@@ -167,11 +168,11 @@ class Folding:
         return self._trees[key]
 
     def _new_tree(self, value: Value, step: int) -> Tree:
+        self.used.add(value.first)
         match value.kind:
             case Kind.SPIKES:
                 return Spikes(value.name, step - value.step)
             case Kind.LAYER:
-                self.used.add(value.first)
                 operand = self.tree(value.inputs[0], step, value.place)
                 return (
                     operand if isinstance(operand, Unknown) else Applied(value.name, self._key(value), operand, value)

@@ -59,26 +59,31 @@ class _OutputReader:
     def read(self, shadow: Tensor | None) -> set[tuple[str, int]]:
         """Return the (neuron, step) pairs whose whole spikes `shadow` shows or counts."""
         pairs: set[tuple[str, int]] = set()
+        others: list[Value] = []
         waiting = [] if shadow is None else [shadow]
         while waiting:
             shadow = waiting.pop()
             for value in self._values(shadow):
                 match value.kind:
-                    case Kind.SPIKES if self._in_order(shadow, value):
+                    case Kind.SPIKES:
+                        whole = self._in_order(shadow, value)
+                        if not whole or (value.name, value.step) in pairs:
+                            self._refuse(value, "a second time " if whole else "a part or rearrangement of ")
                         pairs.add((value.name, value.step))
                         self.partial.add(value.name)
                     case Kind.STATE:
                         self.states.add(value.name)
-                    case Kind.INPUT:
-                        pass
-                    case Kind.LAYER | Kind.SUM if value.first in self.folding.used:
-                        pass
+                        others.append(value)
+                    case Kind.INPUT | Kind.LAYER | Kind.SUM if value.first in self.folding.used:
+                        others.append(value)
                     case Kind.SUM:
                         waiting += value.inputs
                     case Kind.REDUCTION if self._over_time(value):
                         waiting += value.inputs
                     case _:
                         self._refuse(value)
+        if pairs and (others or len({neuron for neuron, _ in pairs}) > 1):
+            self._refuse(self.trace.value_at(int(shadow.max())), "a mixture of spikes with other things, among them ")
         return pairs
 
     def _values(self, shadow: Tensor) -> list[Value]:
@@ -92,10 +97,7 @@ class _OutputReader:
     def _in_order(self, shadow: Tensor, value: Value) -> bool:
         numbers = shadow.reshape(-1)
         own = numbers[(numbers >= value.first) & (numbers < value.first + value.size)]
-        ordered = torch.equal(own, value.numbers.reshape(-1))
-        if not ordered:
-            self._refuse(value, "a part or rearrangement of ")
-        return ordered
+        return torch.equal(own, value.numbers.reshape(-1))
 
     def _over_time(self, value: Value) -> bool:
         """Whether a sum or mean runs over steps only: every summand is one step's spikes or states as a whole."""

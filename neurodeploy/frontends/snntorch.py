@@ -95,6 +95,10 @@ def _check_call(net: nn.Module, example: Tensor, dt: float | None) -> None:
         findings.append(_misuse(f"dt is {dt!r}", "a step lasts a positive number of seconds"))
     if findings:
         raise UsageError(*findings)
+    compiled = [m for m in net.modules() if isinstance(m, torch.jit.ScriptModule) or "_orig_mod" in m._modules]
+    if compiled:
+        what, why = f"a compiled module ({type(compiled[0]).__name__})", "compiled code hides its operations"
+        raise UnsupportedError(Finding("ND024", "net", what, why, "pass the module it was compiled from"))
     if not bool(torch.isfinite(example).all()):
         raise NetworkError(_not_finite("example_input", "the example"))
 
@@ -127,10 +131,6 @@ def at_rest(net: nn.Module) -> Iterator[None]:
 
 def _run(net: nn.Module, example: Tensor) -> tuple[Trace, Outputs]:
     """Run `net` until every neuron has taken at least two steps, and return the record and what was returned."""
-    compiled = [m for m in net.modules() if isinstance(m, torch.jit.ScriptModule) or "_orig_mod" in m._modules]
-    if compiled:
-        what, why = f"a compiled module ({type(compiled[0]).__name__})", "compiled code hides its operations"
-        raise UnsupportedError(Finding("ND024", "net", what, why, "pass the module it was compiled from"))
     recurrent = [(name, module) for name, module in net.named_modules() if type(module) is snntorch.RSynaptic]
     raise_all(UnsupportedError, [finding for found in recurrent if (finding := broken(*found))])
     trace, outputs = Trace(net), []

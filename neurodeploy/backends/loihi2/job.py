@@ -31,7 +31,7 @@ def write_job(directory: Path, program: Program, samples: np.ndarray, record_sta
     arrays: dict[str, np.ndarray] = {}
     plain = {"program": to_plain(program, arrays, "program"), "record_states": record_states}
     (directory / "program.json").write_text(json.dumps(plain))
-    np.savez(directory / "arrays.npz", **arrays)
+    np.savez(directory / "arrays.npz", allow_pickle=False, **arrays)
     np.save(directory / "samples.npy", samples, allow_pickle=False)
     np.zeros(len(program.populations), np.int64).tofile(directory / CLOCK)
 

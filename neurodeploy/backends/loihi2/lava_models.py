@@ -56,7 +56,7 @@ class DirectSendPort(CspSendPort):
             return
         if data.shape != self._shape:
             raise ValueError(f"{self._name} sends {data.shape} into a channel of {self._shape}")
-        message = np.empty(self._shape, self._dtype)
+        message: np.ndarray = np.empty(self._shape, self._dtype)
         message[...] = data
         self.queue.append(message)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -109,15 +110,22 @@ def neurons(program: Program, population: Population, schedule: Schedule | None)
     """Return the neuron Process of one population: stock where stock does the same, ours otherwise."""
     neuron = population.neuron
     bias = np.broadcast_to(neuron.bias_mantissa, population.size).reshape(population.shape)
-    shared = {"name": population.name, "shape": population.shape, "bias_mant": bias, "bias_exp": neuron.bias_exponent}
+    shared: dict[str, Any] = {
+        "name": population.name,
+        "shape": population.shape,
+        "bias_mant": bias,
+        "bias_exp": neuron.bias_exponent,
+    }
     if stock_fits(program, population, schedule):
-        du, dv, vth = (int(value.flat[0]) for value in (neuron.du, neuron.dv, neuron.vth))
+        registers = {
+            "du": int(neuron.du.flat[0]) - DU_OFFSET,
+            "dv": int(neuron.dv.flat[0]),
+            "vth": int(neuron.vth.flat[0]),
+        }
         if schedule is None:
-            return LIF(du=du - DU_OFFSET, dv=dv, vth=vth, **shared)
+            return LIF(**registers, **shared)
         return LIFReset(
-            du=du - DU_OFFSET,
-            dv=dv,
-            vth=vth,
+            **registers,
             reset_interval=schedule.period,
             reset_offset=(1 + population.latency_steps) % schedule.period,
             **shared,

@@ -42,10 +42,12 @@ MANTISSA_MAX = 127
 VTH_MAX = (1 << 17) - 1
 BIAS_MANTISSA_MAX = 4095
 BIAS_EXPONENT_MAX = 7
+CURRENT_MAX = STATE_MAX - (2 << STATE_SHIFT)
+"""Worst-case currents stay this far inside, so that flooring shifts and rounded decays cannot carry them over."""
 EXPONENTS = range(7, -9, -1)
 """Loihi's weight exponents, from the finest state resolution to the coarsest."""
-PAYLOAD_LEVELS = 255
-"""Input values are given this many steps unless they lie on a coarser grid already."""
+PAYLOAD_LEVELS = (255, 127, 63, 31, 15)
+"""Steps that input values are rounded to, from 8 bits down, unless they lie on a grid already."""
 FINE_THRESHOLD = 2000
 """With a threshold of this many units, the flooring shift of a negative exponent loses under 0.05 % of it per step."""
 CALIBRATION_MARGIN = 2.0
@@ -76,6 +78,19 @@ class Feed:
         """The largest |weight| times payload; 0 for a map of zeros."""
         weights = self.node.data if isinstance(self.node, SparseLinear) else self.node.weight
         return float(np.abs(weights).max(initial=0)) * self.payload
+
+    @property
+    def rounding(self) -> float:
+        """A bound of what rounding its weights can add to one neuron's input, in membrane units.
+
+        A mantissa is off by at most half a unit, and a unit is at most 2 / 127 of the largest weight.
+        """
+        match self.node:
+            case SparseLinear(_, _, indptr):
+                fan_in = int(np.diff(indptr).max(initial=0))
+            case _:
+                fan_in = prod(self.node.weight.shape[1:])
+        return fan_in * max(abs(self.low), abs(self.high)) / self.payload * self.largest / MANTISSA_MAX
 
     def reach(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the least and the most each target neuron can receive, bias excluded, two arrays (post,)."""
@@ -130,33 +145,40 @@ def quantize(network: Network, ranges: dict[str, Ranges] | None = None) -> Progr
 def input_port(network: Network) -> InputPort:
     """Choose the payloads: 1 for a spike, otherwise integer levels of the largest input value.
 
-    Levels are those of the values' own grid when they lie on one, 255 otherwise, and fewer where a convolution reads
-    the input: Lava's Conv has no weight exponent that could make room for larger payloads.
+    Levels are those of the values' own grid when they lie on one, otherwise 8 bits, and fewer where a convolution reads
+    the input: Lava's Conv has no weight exponent, so larger payloads would leave fewer bits to its weights.
     """
     node = network.input_node
     if node.kind is InputKind.SPIKES:
         return InputPort(network.input, node.shape, node.kind)
+    own_grid = (node.levels,) if node.levels else ()
+    for levels in (*own_grid, *PAYLOAD_LEVELS):
+        port = _graded_port(network, levels)
+        if all(_keeps_weight_bits(network, name, port) for name in _readers(network)):
+            break
+    return port
+
+
+def _graded_port(network: Network, levels: int) -> InputPort:
+    node = network.input_node
     largest = max(abs(node.low), abs(node.high), float(np.finfo(np.float32).tiny))
-    levels = node.levels or PAYLOAD_LEVELS
-    for reader in network.outgoing(network.input):
-        levels = min(levels, _conv_levels(network, reader.target, largest))
     scale = largest / levels
     low, high = int(np.floor(node.low / scale + 1e-9)), int(np.ceil(node.high / scale - 1e-9))
-    return InputPort(network.input, node.shape, node.kind, scale, int(levels).bit_length(), min(low, 0), max(high, 0))
+    return InputPort(network.input, node.shape, node.kind, scale, levels.bit_length(), min(low, 0), max(high, 0))
 
 
-def _conv_levels(network: Network, name: str, largest: float) -> int:
-    """Return how many levels a convolution over the input can take before its population's current could wrap."""
-    node = network.nodes[name]
-    if not isinstance(node, Conv):
-        return PAYLOAD_LEVELS
-    (target,) = {edge.target for edge in network.outgoing(name)}
-    population = network.populations[target]
-    low, high = _row_sums(node, network.input_node.low, network.input_node.high)
-    bound = max(float(-low.min(initial=0)), float(high.max(initial=0))) / _forgetting(population.alpha)
-    bound = max(bound, float(population.threshold.max()) * (STATE_MAX >> STATE_SHIFT) / VTH_MAX)
-    scale_at_one_level = 2 * MANTISSA_MAX / max(float(np.abs(node.weight).max()) * largest, 1e-30)
-    return max(1, min(PAYLOAD_LEVELS, int((STATE_MAX >> STATE_SHIFT) / (bound * scale_at_one_level))))
+def _readers(network: Network) -> set[str]:
+    """Return the populations that the input feeds."""
+    maps = {edge.target for edge in network.outgoing(network.input)}
+    return {edge.target for name in maps for edge in network.outgoing(name)}
+
+
+def _keeps_weight_bits(network: Network, name: str, port: InputPort) -> bool:
+    """Say whether population `name` finds a scale at which its convolutions use the whole mantissa."""
+    node, feeds = network.populations[name], feeds_of(network, name, port)
+    chosen = choose_scale(node, feeds, _total_bias(node, feeds), None)
+    kernels = [feed.largest for feed in feeds if isinstance(feed.node, Conv)]
+    return chosen is not None and all(chosen[0] * k >= 2 * MANTISSA_MAX * (1 - 1e-9) for k in kernels)
 
 
 def payloads(port: InputPort, inputs: np.ndarray) -> np.ndarray:
@@ -234,7 +256,7 @@ def choose_scale(
     ceiling = min(
         VTH_MAX / theta,
         (BIAS_MANTISSA_MAX << BIAS_EXPONENT_MAX) / (largest_bias * (1 << STATE_SHIFT)) if largest_bias else inf,
-        STATE_MAX / (current * (1 << STATE_SHIFT)) if current else inf,
+        CURRENT_MAX / (current * (1 << STATE_SHIFT)) if current else inf,
         *(2 * MANTISSA_MAX / feed.largest for feed in feeds if isinstance(feed.node, Conv) and feed.largest),
     )
     candidates = [2 * MANTISSA_MAX * 2.0**e / strongest for e in EXPONENTS]
@@ -255,7 +277,7 @@ def worst_case(node: LIF, feeds: list[Feed], bias: np.ndarray) -> tuple[float, f
     low, high = np.minimum(bias, 0.0), np.maximum(bias, 0.0)
     for feed in feeds:
         less, more = feed.reach()
-        low, high = low + less, high + more
+        low, high = low + less - feed.rounding, high + more + feed.rounding
     down, up = float(-low.min(initial=0)), float(high.max(initial=0))
     down, up = (x / _forgetting(node.alpha) if x else 0.0 for x in (down, up))
     theta = float(node.threshold.max())
@@ -382,13 +404,8 @@ def _conv_synapses(node: Conv, mantissa: np.ndarray) -> ConvSynapses:
 
 
 def _input_deviations(network: Network, port: InputPort) -> list[Deviation]:
-    levels = network.input_node.levels
-    exact = port.kind is InputKind.SPIKES or (
-        levels is not None
-        and port.high * port.scale >= network.input_node.high
-        and round(network.input_node.high / port.scale) % levels == 0
-    )
-    if exact:
+    node = network.input_node
+    if port.kind is InputKind.SPIKES or (node.levels and round(node.high / port.scale) % node.levels == 0):
         return []
     what = f"values rounded to payloads of {port.bits} bits"
     return [Deviation("ND205", f"input {port.name}", what, Change.ROUNDING, port.scale / 2, "input value")]

@@ -32,6 +32,12 @@ class Recording:
     voltages: np.ndarray | None
     clock: np.ndarray
 
+    def states(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return currents and voltages of a recording that was made with states."""
+        assert self.currents is not None
+        assert self.voltages is not None
+        return self.currents, self.voltages
+
     def write(self, time_step: int, spikes: np.ndarray, u: np.ndarray, v: np.ndarray) -> None:
         """Keep one completed step."""
         row = time_step - self.first_step

@@ -108,8 +108,8 @@ def run_on_models(
     states: dict[str, dict[str, np.ndarray]] = {"currents": {}, "voltages": {}}
     if record_states:
         for name, recording in recordings.items():
-            states["currents"][name] = by_sample(recording.currents, schedule)
-            states["voltages"][name] = by_sample(recording.voltages, schedule)
+            u, v = recording.states()
+            states["currents"][name], states["voltages"][name] = by_sample(u, schedule), by_sample(v, schedule)
     return RunResult(
         EXECUTORS["lava-models"],
         spikes,

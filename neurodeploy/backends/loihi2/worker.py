@@ -17,6 +17,7 @@ import threading
 import time
 import traceback
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -51,14 +52,15 @@ def execute(directory: Path) -> None:
     for index, recording in enumerate(recordings.values()):
         np.save(directory / f"spikes-{index}.npy", by_sample(recording.spikes, schedule))
         if record_states:
-            np.save(directory / f"currents-{index}.npy", by_sample(recording.currents, schedule))
-            np.save(directory / f"voltages-{index}.npy", by_sample(recording.voltages, schedule))
+            u, v = recording.states()
+            np.save(directory / f"currents-{index}.npy", by_sample(u, schedule))
+            np.save(directory / f"voltages-{index}.npy", by_sample(v, schedule))
     unfinished = directory / f"{RESULT}.part"
     unfinished.write_text(json.dumps({"seconds": seconds, "steps_on_chip": steps}))
     unfinished.replace(directory / RESULT)
 
 
-def watch_actors(runtime: object) -> None:
+def watch_actors(runtime: Any) -> None:
     """End this process with a traceback as soon as one of Lava's processes raises or dies.
 
     Lava keeps the exception in a pipe that nobody reads while `run` waits for the other processes.
