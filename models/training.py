@@ -27,6 +27,8 @@ Encode = Callable[[torch.Tensor], torch.Tensor]
 """Images (sample, height, width) -> input (step, sample, *neuron), drawn anew at every call if it is random."""
 DT_S = 1e-3
 """One step stands for one millisecond; the nets themselves only know steps."""
+EXAMPLES = 32
+"""Training images a net is recorded on: enough to show every gray level its input can take."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,12 @@ def shifted(images: torch.Tensor, reach: int) -> torch.Tensor:
     return padded[torch.arange(n).reshape(-1, 1, 1), y, x]
 
 
+def encoded(images: np.ndarray, encoding: Encoding, input_shape: tuple[int, ...], first: int = 0) -> torch.Tensor:
+    """Return input (step, sample, *input_shape) float32; images[0] is sample `first` of its dataset."""
+    x = encoding.encode(images, first)
+    return torch.from_numpy(np.array(x, dtype=np.float32)).reshape(*x.shape[:2], *input_shape)
+
+
 @torch.no_grad()
 def accuracy(
     net: nn.Module, forward: Forward, data: Dataset, encoding: Encoding, input_shape: tuple[int, ...]
@@ -103,8 +111,7 @@ def accuracy(
     net.eval()
     hits, batch = 0, 500
     for start in range(0, len(data.labels), batch):
-        x = encoding.encode(data.images[start : start + batch], first=start)
-        x = torch.from_numpy(np.array(x, dtype=np.float32)).reshape(*x.shape[:2], *input_shape)
+        x = encoded(data.images[start : start + batch], encoding, input_shape, start)
         decisions = forward(net, x).sum(0).argmax(1).numpy()
         hits += int((decisions == data.labels[start : start + batch]).sum())
     return hits / len(data.labels)
@@ -119,15 +126,18 @@ def main(
     encode: Encode,
     encoding: Encoding,
     input_shape: tuple[int, ...],
-    example_shape: tuple[int, ...],
     recipe: Recipe,
+    recipes_scored: int,
+    takes_one_step: bool = False,
 ) -> None:
     """Train a net, measure it on the whole test split, write model.pt and card.toml into `folder`.
 
     Args:
         encode: the input of training, where `encoding` is the input of every use after it.
         input_shape: one sample's input at one step.
-        example_shape: what one call of the net takes, to record its graph with.
+        recipes_scored: how many recipes, this one included, were scored on the test split before this one was kept; the
+            card says so, because the best of several is a little flattered.
+        takes_one_step: whether one call of the net is one step, rather than the whole loop over steps.
     """
     parser = argparse.ArgumentParser(description=f"train {folder.name}")
     parser.add_argument("--state", type=Path, help="write the plain state_dict there as well")
@@ -148,13 +158,20 @@ def main(
     print(f"{folder.name}: {score:.2%} of {len(test.labels)} test samples")
 
     path = folder / "model.pt"
-    neurodeploy.save(net, path, example_input=torch.zeros(example_shape), dt=DT_S, encoding=encoding)
+    example = encoded(train.images[:EXAMPLES], encoding, input_shape)
+    neurodeploy.save(net, path, example_input=example[0] if takes_one_step else example, dt=DT_S, encoding=encoding)
     card = {
         "model": {"name": folder.name, "parameters": sum(p.numel() for p in net.parameters()), "dt_s": DT_S},
         "data": {"name": data, "train_samples": len(train.labels), "test_samples": len(test.labels)},
         "encoding": {key: value for key, value in encoding.to_plain().items() if value is not None},
         "recipe": asdict(recipe),
-        "accuracy": {"split": "test", "float": score, "quantized": "unavailable", "lava": "unavailable"},
+        "accuracy": {
+            "split": "test",
+            "float": score,
+            "quantized": "unavailable",
+            "lava": "unavailable",
+            "recipes_scored": recipes_scored,
+        },
         "versions": {name: version(name) for name in ("torch", "snntorch", "numpy")},
         "file": {"name": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()},
     }

@@ -307,7 +307,7 @@ def _shape(text: str | None) -> tuple[int, ...] | None:
     parts = text.replace("x", ",").split(",")
     if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
         why = "a shape is numbers of at least 1, joined by x or comma"
-        raise UsageError(Finding("ND404", f"--example-shape {text}", "not a shape", why, "write 784, or 1x28x28"))
+        raise UsageError(Finding("ND408", f"--example-shape {text}", "not a shape", why, "write 784, or 1x28x28"))
     return tuple(int(part) for part in parts)
 
 
@@ -362,7 +362,8 @@ def _write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
         finding = Finding("ND407", str(path), "cannot be written", str(error), "choose another -o")
         raise UsageError(finding) from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
 
 
 @contextlib.contextmanager
@@ -434,7 +435,7 @@ def _misread(error: Any, arguments: list[str]) -> UsageError:
     verb = next((argument for argument in arguments if not argument.startswith("-")), "")
     fix = f"neurodeploy {verb} --help" if verb in VERBS else "neurodeploy --help"
     what, why = error.format_message().rstrip("."), "the command line cannot be understood"
-    return UsageError(Finding("ND404", f"neurodeploy {' '.join(arguments)}", what, why, fix))
+    return UsageError(Finding("ND408", f"neurodeploy {' '.join(arguments)}", what, why, fix))
 
 
 def _unknown_code(code: str, known: list[str]) -> Finding:

@@ -169,12 +169,15 @@ EXPLANATIONS: dict[str, str] = {
     "(rate coding for spike input, direct current otherwise), or give data that are encoded already, as .npz.",
     "ND403": "A sample has another number of values per step than the model reads. Data are (step, sample, *neuron), "
     "with the neurons of one step in the model's own order.",
-    "ND404": "The command line cannot be understood: a verb or option that does not exist, or a value of the wrong "
-    "kind. `neurodeploy VERB --help` lists what a verb takes.",
+    "ND404": "Verification against the source failed: a weight, threshold, decay, bias or reset of the program is not "
+    "the source's own, rounded to the nearest. The program was changed after it was compiled, or the compiler is at "
+    "fault. Compile the model again; if that fails too, please report it.",
     "ND405": "verify takes digits for models that read 64 values and mnist for those that read 784, or 28 row by row. "
     "This one reads something else: say with --data what to verify it on.",
     "ND406": "There is no code of this name. Every code that an error or a report shows can be explained.",
     "ND407": "A result could not be written where -o says. Nothing is left there half written.",
+    "ND408": "The command line cannot be understood: a verb or option that does not exist, or a value of the wrong "
+    "kind. `neurodeploy VERB --help` lists what a verb takes.",
     "ND410": "The artefact could not be written: something that is not an artefact is in the way and is not "
     "overwritten, or the place is not writable. Choose another -o.",
     "ND429": "neurodeploy itself failed: an exception nobody foresaw. It is our defect. NEURODEPLOY_DEBUG=1 in the "

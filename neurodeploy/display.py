@@ -95,6 +95,8 @@ def show_certificate(console: Console, plain: Plain) -> None:
     if plain.get("accuracy"):
         scores = ", ".join(f"{name} {score:.2%}" for name, score in plain["accuracy"].items())
         _line(console, f"accuracy  {scores}; same decision on {plain['decision_agreement']:.2%}")
+    for line in plain.get("misrounded", ()):
+        _line(console, f"wrong     {line}", "red")
     first = plain["first_divergence"]
     if first is not None:
         place = f"step {first['step']}, {first['population']}{first['neuron']}, sample {first['sample']}"
@@ -280,7 +282,7 @@ def _metrics(plain: Plain, samples: int) -> list[str]:
 
 def _table(*columns: str) -> Table:
     """Return an empty table; a column name that starts with ">" is aligned to the right."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
     for i, name in enumerate(columns):
         right = name.startswith(">")
         table.add_column(

@@ -48,8 +48,9 @@ def main() -> None:
         encode=currents,
         encoding=Encoding("direct", STEPS),
         input_shape=(64,),
-        example_shape=(1, 64),
-        recipe=training.Recipe(epochs=80, batch=64, learning_rate=4e-3, weight_decay=0.2, weight_limit=0.5, gain=0.5),
+        recipe=training.Recipe(epochs=150, batch=64, learning_rate=3e-3, weight_decay=0.02, weight_limit=0.5),
+        recipes_scored=2,
+        takes_one_step=True,
     )
 
 

@@ -66,8 +66,8 @@ def main() -> None:
         encode=currents,
         encoding=Encoding("direct", STEPS),
         input_shape=(1, 28, 28),
-        example_shape=(STEPS, 1, 1, 28, 28),
         recipe=training.Recipe(epochs=12, weight_decay=0.01, weight_limit=0.5, gain=0.5, shift=1),
+        recipes_scored=2,
     )
 
 

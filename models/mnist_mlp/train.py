@@ -60,8 +60,8 @@ def main() -> None:
         encode=spikes,
         encoding=Encoding("rate", STEPS, seed=0),
         input_shape=(784,),
-        example_shape=(STEPS, 1, 784),
         recipe=training.Recipe(epochs=12),
+        recipes_scored=1,
     )
 
 

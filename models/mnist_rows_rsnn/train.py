@@ -59,8 +59,8 @@ def main() -> None:
         encode=rows,
         encoding=Encoding("rows", STEPS),
         input_shape=(28,),
-        example_shape=(STEPS, 1, 28),
         recipe=training.Recipe(epochs=15, learning_rate=4e-3, weight_limit=0.5),
+        recipes_scored=2,
     )
 
 

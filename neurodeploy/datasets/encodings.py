@@ -158,17 +158,14 @@ class Encoding:
         if self.kind in ("rows", "delta") and (images.ndim < 2 or math.prod(images.shape[1:]) % self.steps):
             what = f"images of shape {images.shape[1:]} have no {self.steps} rows"
             raise UsageError(_misuse(what, f"{self.kind} feeds one row per step"))
-        match self.kind:
-            case "direct":
-                return direct(images, self.steps)
-            case "rate":
-                return rate(images, self.steps, self.seed, first)
-            case "latency":
-                return latency(images, self.steps)
-            case "delta":
-                assert self.threshold is not None
-                return delta(rows(images, self.steps), self.threshold)
-        return rows(images, self.steps)
+        if self.kind == "direct":
+            return direct(images, self.steps)
+        if self.kind == "rate":
+            return rate(images, self.steps, self.seed, first)
+        if self.kind == "latency":
+            return latency(images, self.steps)
+        signal = rows(images, self.steps)
+        return signal if self.threshold is None else delta(signal, self.threshold)
 
     def to_plain(self) -> dict[str, Any]:
         """Return the fields as JSON values."""

@@ -61,11 +61,13 @@ def _load_file(
 ) -> Network:
     from torch import nn
 
-    from neurodeploy.frontends import checkpoint, state_dict, user_code
+    from neurodeploy.frontends import checkpoint
 
     content: Any = checkpoint.read_tensors(model, trust_pickle)
     if checkpoint.is_checkpoint(content):
         return _with_dt(checkpoint.restore(content, model), dt, model)
+    from neurodeploy.frontends import state_dict, user_code
+
     if isinstance(content, nn.Module):
         return user_code.record_shape(content, _needed(shape, model), dt)
     return state_dict.infer(user_code.state_dict_of(content, model), allow=allow, place=model, dt=dt)

@@ -1,11 +1,14 @@
 """neurodeploy's own model file: the recorded graph as JSON and its arrays as plain tensors, readable with weights_only.
 
-A file is what torch.save makes of {"neurodeploy": 1, "graph": text, "tensors": {name: tensor}}. Arrays whose numbers
-are float32 numbers are stored as float32 and come back as the same float64 numbers.
+A file is what torch.save makes of {"neurodeploy": 1, "graph": text, "tensors": {name: tensor}, "sha256": digest}.
+Arrays whose numbers are float32 numbers are stored as float32 and come back as the same float64 numbers. PyTorch does
+not check the bytes it reads, so the digest of graph and tensors does: no flipped bit passes for a weight.
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
 import tempfile
@@ -18,12 +21,11 @@ from torch import Tensor, nn
 
 from neurodeploy.errors import Finding, LoadError, NetworkError, NeurodeployError, raise_all
 from neurodeploy.frontends.checks import contradictions
-from neurodeploy.frontends.snntorch import record
 from neurodeploy.ir.codec import from_plain, to_plain
 from neurodeploy.ir.network import Network
 
 FORMAT = 1
-KEYS = {"neurodeploy", "graph", "tensors"}
+KEYS = {"neurodeploy", "graph", "tensors", "sha256"}
 
 
 def save(
@@ -39,6 +41,8 @@ def save(
         UnsupportedError, NetworkError, UsageError: from `record`.
         LoadError: ND001 when the file cannot be written.
     """
+    from neurodeploy.frontends.snntorch import record
+
     network = record(net, example_input, dt, encoding)
     save_network(network, path)
     return network
@@ -52,7 +56,8 @@ def save_network(network: Network, path: str | Path) -> None:
     """
     arrays: dict[str, np.ndarray] = {}
     graph = json.dumps(to_plain(network, arrays, "network"))
-    content = {"neurodeploy": FORMAT, "graph": graph, "tensors": {key: _stored(a) for key, a in arrays.items()}}
+    tensors = {key: _stored(array) for key, array in arrays.items()}
+    content = {"neurodeploy": FORMAT, "graph": graph, "tensors": tensors, "sha256": _digest(graph, tensors)}
     target = Path(path)
     try:
         handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
@@ -98,6 +103,9 @@ def restore(content: dict[str, Any], place: str) -> Network:
         what = f"the checkpoint has format {str(content.get('neurodeploy'))[:40]}"
         raise LoadError(Finding("ND012", place, what, f"this version reads format {FORMAT}", "save the model again"))
     try:
+        if _digest(content["graph"], content["tensors"]) != content["sha256"]:
+            what, why = "the checkpoint's bytes are not those that were saved", "its SHA-256 does not match"
+            raise LoadError(Finding("ND002", place, what, why, "copy or download the file again"))
         arrays = {str(key): _restored(tensor) for key, tensor in content["tensors"].items()}
         network = from_plain(json.loads(content["graph"]), arrays)
         if not isinstance(network, Network):
@@ -123,29 +131,28 @@ def read_tensors(path: str | Path, trust_pickle: bool = False) -> Any:
             it holds pickled objects and `trust_pickle` is off.
     """
     place = str(path)
+    file = Path(path)
     try:
-        file = Path(path)
         if file.is_dir():
             fix = "name the file inside; compiled models (.ndc) are opened with `neurodeploy run`"
             raise LoadError(Finding("ND001", place, "this is a directory", "a model is one file", fix))
-        size = file.stat().st_size
+        content = file.read_bytes()
     except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or str(error)
-        raise LoadError(Finding("ND001", place, "the file cannot be opened", why, "check the path")) from error
-    if size == 0:
+        why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        finding = Finding("ND001", place, "the file cannot be opened", why, "check the path and its permissions")
+        raise LoadError(finding) from error
+    if not content:
         what, why = "the file is empty", "writing it was interrupted, or it is a placeholder"
         raise LoadError(Finding("ND001", place, what, why, "write or download it again"))
     try:
-        return torch.load(path, map_location="cpu", weights_only=not trust_pickle)
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=not trust_pickle)
     except Exception as error:
         raise LoadError(_unreadable(place, error, trust_pickle)) from error
 
 
 def _unreadable(place: str, error: Exception, trust_pickle: bool) -> Finding:
-    said = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-    if isinstance(error, OSError):
-        return Finding("ND001", place, "the file cannot be read", error.strerror or said, "check its permissions")
-    pickled = any(sign in str(error) for sign in ("Unsupported global", "Unsupported class", "Unsupported type"))
+    said = str(error).lower()
+    pickled = any(sign in said for sign in ("unsupported global", "unsupported class", "unsupported type", "blocked"))
     if pickled and not trust_pickle:
         return Finding(
             "ND003",
@@ -158,7 +165,7 @@ def _unreadable(place: str, error: Exception, trust_pickle: bool) -> Finding:
     return Finding(
         "ND002",
         place,
-        f"the file cannot be read as a PyTorch file: {type(error).__name__}: {said}",
+        f"the file cannot be read as a PyTorch file ({type(error).__name__})",
         "it is cut off, damaged, or of another format",
         "write or download it again; models are read from neurodeploy.save, torch.save and file.py:Net",
     )
@@ -172,6 +179,16 @@ def describe_content(content: Any) -> str:
         keys = ", ".join(str(key)[:40] for key in list(content)[:4])
         return f"a dictionary with {len(content)} keys ({keys})"
     return f"a {type(content).__name__}"
+
+
+def _digest(graph: str, tensors: dict[str, Tensor]) -> str:
+    """Return the SHA-256 over the graph's text and every tensor's name, dtype, shape and bytes."""
+    digest = hashlib.sha256(graph.encode())
+    for key in sorted(tensors):
+        array = tensors[key].detach().numpy()
+        digest.update(f"{key} {array.dtype.str} {array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 def _stored(array: np.ndarray) -> Tensor:

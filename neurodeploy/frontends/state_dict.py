@@ -98,7 +98,7 @@ def _chain(state: Mapping[str, Tensor], place: str) -> tuple[Chain, str]:
         chain.load_state_dict(dict(state), strict=True)
     except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise LoadError(_ambiguous(place, " ".join(str(error).split())[:300])) from error
-    assumed = "each reset_delay=True, static layers without parameters (such as dropout) left out"
+    assumed = "assumed: reset_delay=True, no further layers without parameters, input of 0 and 1"
     return chain, f"{wiring}; {assumed}"
 
 

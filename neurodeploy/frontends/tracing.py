@@ -70,6 +70,7 @@ COPIES = _names(
     lift_fresh"""
 )
 """Functions that return the same elements in the same shape, perhaps in a wider type."""
+DROPOUTS = _names("dropout dropout1d dropout2d dropout3d")
 ADDITIONS = _names("add add_ __add__ __radd__ __iadd__")
 REDUCTIONS = _names("sum mean")
 DATA_SHAPED = _names("nonzero argwhere unique unique_consecutive masked_select bincount")
@@ -263,6 +264,8 @@ class Trace:
             return func(*args, **kwargs)
         followed = [t for t in _tensors((args, kwargs)) if id(t) in self._shadows]
         name = _name(func)
+        if not followed and name in SIGNATURES and self._is_zero(_first(args, kwargs)):
+            return self._layer(name, func, args, kwargs)
         if not followed or name in QUERIES or name in FACTORIES or (name in ("__eq__", "__ne__") and None in args[1:2]):
             return func(*args, **kwargs)
         if name.endswith("__set__") or name == "backward":
@@ -275,7 +278,7 @@ class Trace:
     def _handle(self, name: str, func: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
         if name in MOVES and not isinstance(_first(args, kwargs), Tensor | list | tuple):
             return NotImplemented
-        if name == "dropout" and not _bound(_dropout, args, kwargs)["training"]:
+        if name in DROPOUTS and not _bound(_dropout, args, kwargs)["training"]:
             return self._copy(func, args, kwargs)
         if name in SIGNATURES:
             return self._layer(name, func, args, kwargs)
@@ -298,14 +301,14 @@ class Trace:
     def _layer(self, name: str, func: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
         settings = _bound(SIGNATURES[name], args, kwargs)
         source = settings.pop("input")
-        if any(id(t) in self._shadows for t in _tensors(settings)) or self.shadow(source) is None:
+        if any(id(t) in self._shadows for t in _tensors(settings)):
             return NotImplemented
         result = func(*args, **kwargs)
         if not isinstance(result, Tensor) or result.dtype not in (torch.float32, torch.float64):
             return self._opaque(name, result, source)
         module = self.running_module()
         owner = self.names[module] if module is not None else self._owner(settings.get("weight"))
-        frozen = self.shadow(source).clone()
+        frozen = self._shadow_or_constant(source).clone()
         self.produce(Kind.LAYER, result, owner or name, inputs=(frozen,), settings={"function": name, **settings})
         return result
 
@@ -444,7 +447,11 @@ class Trace:
         memory = tensor.untyped_storage().data_ptr()
         for other, _ in list(self._shadows.values()):
             if other is tensor or (memory and other.untyped_storage().data_ptr() == memory):
-                self.produce(Kind.OPAQUE, other, name)
+                self.produce(Kind.OPAQUE, other, name, layer=self.running_layer())
+
+    def _is_zero(self, tensor: Any) -> bool:
+        """Whether `tensor` is a state at rest that nothing has touched."""
+        return isinstance(tensor, Tensor) and self.shadow(tensor) is None and not tensor.count_nonzero()
 
     def _shadow_or_constant(self, tensor: Tensor) -> Tensor:
         shadow = self.shadow(tensor)

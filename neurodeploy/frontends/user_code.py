@@ -15,6 +15,7 @@ from neurodeploy.errors import Finding, LoadError, UnsupportedError
 from neurodeploy.frontends.checkpoint import describe_content, is_checkpoint, read_tensors
 from neurodeploy.frontends.snntorch import record
 from neurodeploy.frontends.state_dict import is_state_dict
+from neurodeploy.frontends.tracing import FRONTENDS
 from neurodeploy.ir.network import Network
 
 WRAPPERS = ("state_dict", "model_state_dict", "model")
@@ -113,7 +114,8 @@ def _made(maker: Any, place: str) -> nn.Module:
 
 
 def _failed(place: str, what: str, error: BaseException) -> Finding:
-    frames = traceback.extract_tb(error.__traceback__)
+    everywhere = traceback.extract_tb(error.__traceback__)
+    frames = [frame for frame in everywhere if not frame.filename.startswith((FRONTENDS, "<frozen"))]
     line = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
     said = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}{line}"
     fix = "give every argument a default, or write a function without arguments that returns the module"

@@ -46,8 +46,8 @@ CURRENT_MAX = STATE_MAX - (2 << STATE_SHIFT)
 """Worst-case currents stay this far inside, so that flooring shifts and rounded decays cannot carry them over."""
 EXPONENTS = range(7, -9, -1)
 """Loihi's weight exponents, from the finest state resolution to the coarsest."""
-PAYLOAD_LEVELS = (255, 127, 63, 31, 15)
-"""Steps that input values are rounded to, from 8 bits down, unless they lie on a grid already."""
+PAYLOAD_LEVELS = (255, 191, 127, 95, 63, 47, 31, 23, 15)
+"""Steps that input values are rounded to, from 8 bits to 4, unless they lie on a grid already."""
 FINE_THRESHOLD = 2000
 """With a threshold of this many units, the flooring shift of a negative exponent loses under 0.05 % of it per step."""
 CALIBRATION_MARGIN = 2.0
