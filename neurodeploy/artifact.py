@@ -128,14 +128,20 @@ def load_artifact(path: str | Path) -> CompiledModel:
         program_plain, source_plain = _read_json(path / "program.json"), _read_json(path / "source.json")
         arrays, source_arrays = _read_npz(path / "arrays.npz"), _read_npz(path / "source.npz")
         claimed = manifest["fingerprints"]
+        actual = {
+            "program": _fingerprint(program_plain, arrays),
+            "source": _fingerprint(source_plain, source_arrays),
+            "placement": _fingerprint(placement, {}),
+            "profile": _fingerprint(tables, {}),
+        }
         slots = tuple(Slot(**slot) for slot in placement.pop("slots"))
         placed = Placement(slots, **placement | {"assumed": tuple(placement["assumed"])})
     except UNREADABLE as error:
         raise _damaged(path, f"{type(error).__name__}: {error}") from error
     if manifest.get("format") != FORMAT:
         raise _damaged(path, f"format {manifest.get('format')} where this version reads {FORMAT}")
-    for name, actual in _fingerprints(program_plain, arrays, source_plain, source_arrays).items():
-        if claimed.get(name) != actual:
+    for name, fingerprint in actual.items():
+        if claimed.get(name) != fingerprint:
             raise _damaged(path, f"the {name} is not the one that was written")
     profile = profile_from_tables(tables, str(path / "profile.json"))
     program, source = codec.from_plain(program_plain, arrays), codec.from_plain(source_plain, source_arrays)
@@ -151,7 +157,12 @@ def _write_files(model: CompiledModel, folder: Path) -> None:
         "format": FORMAT,
         "target": model.profile.id,
         "dt_s": model.program.dt_s,
-        "fingerprints": _fingerprints(program, arrays, source, source_arrays),
+        "fingerprints": {
+            "program": _fingerprint(program, arrays),
+            "source": _fingerprint(source, source_arrays),
+            "placement": _fingerprint(json.loads(json.dumps(asdict(model.placement))), {}),
+            "profile": _fingerprint(model.profile.tables, {}),
+        },
         "provenance": model.provenance,
         "deviations": [asdict(deviation) for deviation in model.program.deviations],
     }
@@ -166,12 +177,6 @@ def _write_files(model: CompiledModel, folder: Path) -> None:
         (folder / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     for name, content in (("arrays.npz", arrays), ("source.npz", source_arrays)):
         np.savez_compressed(folder / name, allow_pickle=False, **{k: _portable(array) for k, array in content.items()})
-
-
-def _fingerprints(
-    program: Any, arrays: dict[str, np.ndarray], source: Any, source_arrays: dict[str, np.ndarray]
-) -> dict[str, str]:
-    return {"program": _fingerprint(program, arrays), "source": _fingerprint(source, source_arrays)}
 
 
 def _fingerprint(plain: Any, arrays: dict[str, np.ndarray]) -> str:
