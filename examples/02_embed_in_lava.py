@@ -1,11 +1,16 @@
 """Use a network translated by neurodeploy inside a Lava program of your own.
 
+    python examples/02_embed_in_lava.py
+
 A source of yours feeds it, and a Process of yours listens to it; neurodeploy only hands over connected Processes.
 """
 
+from pathlib import Path
+
 import numpy as np
 
-from neurodeploy.backends.loihi2 import network
+import neurodeploy
+from neurodeploy.backends.loihi2 import network, payloads
 from neurodeploy.backends.loihi2.processes import Recorder
 
 # isort: split
@@ -13,36 +18,26 @@ from neurodeploy.backends.loihi2.processes import Recorder
 from lava.magma.core.run_conditions import RunSteps
 from lava.proc.io.source import RingBuffer
 
-from neurodeploy.ir.nodes import InputKind, Reset
-from neurodeploy.ir.program import DenseSynapses, InputPort, Neuron, Population, Program, Projection
-
-
-def two_neurons() -> Program:
-    """Two neurons that lose their threshold one step after a spike, as snnTorch's Leaky does by default."""
-    zero, leak, threshold = (np.array(value) for value in (0, 400, 60))
-    neurons = Neuron(np.array(4096), leak, threshold, zero, 0, Reset.SUBTRACT_NEXT_STEP)
-    weights = np.array([[20, 0, 5], [0, 30, -10]], np.int8)
-    return Program(
-        InputPort("input", (3,), InputKind.SPIKES),
-        (Population("neurons", (2,), neurons, latency_steps=1, scale=64.0),),
-        (Projection("weights", "input", "neurons", DenseSynapses(weights)),),
-        output="neurons",
-    )
+MODEL = Path(__file__).parents[1] / "models" / "digits_mlp" / "model.pt"
 
 
 def main() -> None:
-    steps = 40
-    stimulus = (np.random.default_rng(0).random((3, steps)) < 0.5).astype(np.int32)
+    program = neurodeploy.compile(MODEL, "loihi2-sim").program
+    digit = neurodeploy.read_data("digits", program.encoding, program.input.shape, limit=1)
+    stimulus = payloads(program.input, digit.inputs)[:, 0].T  # (neuron, step), as Lava's RingBuffer wants it
+    steps = stimulus.shape[1] + program.latency_steps
 
-    source = RingBuffer(data=stimulus)
-    embedded = network.connect(two_neurons(), source.s_out)
-    listener = Recorder(shape=(2,), steps=steps)
+    source = RingBuffer(data=np.pad(stimulus, ((0, 0), (0, program.latency_steps))))
+    embedded = network.connect(program, source.s_out)
+    listener = Recorder(shape=(10,), steps=steps)
     embedded.output.connect(listener.a_in)
 
     try:
         source.run(RunSteps(num_steps=steps), run_cfg=network.run_configuration())
-        print("spikes per neuron:", listener.data.sum(axis=0))
-        print("last voltages:    ", embedded.populations["neurons"].v.get())
+        counts = listener.data[program.latency_steps :].sum(axis=0)
+        print("this is a          ", digit.labels[0])
+        print("spikes per class:  ", counts)
+        print("Lava's network says", counts.argmax())
     finally:
         source.stop()
 

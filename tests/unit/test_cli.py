@@ -160,6 +160,21 @@ def test_a_class_and_its_weights(call: Call, here: Path) -> None:
     assert "a user's file may print" in err
 
 
+def test_what_was_allowed_is_on_every_report(call: Call) -> None:
+    """A substitution is refused with its code, and once allowed it is named by every verb that judges the model."""
+    module = nn.Sequential(nn.Linear(64, 5), Leaky(beta=0.9))
+    torch.save(module.state_dict(), "bare.pt")
+    code, _, err = call("compile bare.pt --target loihi2-sim --steps 6")
+    assert (code, "--allow ND020" in err) == (3, True)
+    assert "SUBSTITUTED [ND020]" in call("compile bare.pt --target loihi2-sim --steps 6 --allow ND020")[1]
+    np.savez("spikes.npz", inputs=np.random.default_rng(3).integers(0, 2, (STEPS, SAMPLES, 64)))
+    for verb in ("run", "verify --against engine", "evaluate"):
+        name, _, option = verb.partition(" ")
+        line = f"{name} bare.ndc {option} --data spikes.npz"
+        assert "ND020" in call(line)[1]
+        assert json.loads(call(f"{line} --json")[1])["substitutions"] == ["ND020"]
+
+
 @pytest.mark.parametrize(("text", "shape"), [("784", (784,)), ("1x28x28", (1, 28, 28)), ("1,28, 28", (1, 28, 28))])
 def test_example_shapes(text: str, shape: tuple[int, ...]) -> None:
     assert cli._shape(text) == shape
@@ -198,6 +213,7 @@ def test_verify_json_and_certificate(call: Call) -> None:
     assert (certificate["equal"], certificate["first_divergence"]) == (True, None)
     assert certificate["compared"]["lif1"] == dict.fromkeys(("spikes", "currents", "voltages"), STEPS * 2 * 12)
     assert certificate["mismatches"]["lif2"] == {"spikes": 0, "currents": 0, "voltages": 0}
+    assert certificate.pop("substitutions") == []
     assert load_artifact("model.ndc").certificates == (certificate,)
     assert "engine (reference)" in call("inspect model.ndc")[1]
 

@@ -1,0 +1,44 @@
+"""What the README shows is so: its Python example runs, its tables repeat the cards and the exit codes."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from neurodeploy import errors
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As written, in an empty folder; it leaves an artefact whose certificate holds."""
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    exec(compile(example, "README.md", "exec"), names)
+    assert names["certificate"]["verified"]
+    assert (tmp_path / "net.ndc" / "manifest.json").is_file()
+
+
+@pytest.mark.parametrize("card", sorted(ROOT.glob("models/*/card.toml")), ids=lambda path: path.parent.name)
+def test_the_table_of_models_repeats_the_cards(card: Path) -> None:
+    measured = tomllib.loads(card.read_text(encoding="utf-8"))["accuracy"]
+    (row,) = [line for line in README.splitlines() if line.startswith(f"| [{card.parent.name}]")]
+    scores = [cell.strip() for cell in row.split("|")[4:7]]
+    assert scores == [
+        f"{measured['float']:.2%}".replace("%", " %"),
+        f"{measured['quantized']:.2%}".replace("%", " %"),
+        f"{measured['lava']:.2%} of {measured['lava_samples']}".replace("%", " %"),
+    ]
+
+
+def test_the_table_of_exit_codes_is_complete() -> None:
+    classes = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    codes = {kind.exit_code for kind in classes if issubclass(kind, errors.NeurodeployError)}
+    table = {int(number) for number in re.findall(r"^\| (\d+) \|", README, re.MULTILINE)}
+    assert codes < table
+    assert table == codes | {0, 130}
