@@ -82,6 +82,12 @@ class SparseLinear:
     bias: np.ndarray | None = None
 
 
+def _window_positions(space: Shape, kernel: Shape, stride: Shape, padding: Shape, dilation: Shape) -> Shape:
+    """Return along each axis how many places a window has, as PyTorch counts them (rounded down)."""
+    axes = zip(space, kernel, stride, padding, dilation, strict=True)
+    return tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in axes)
+
+
 @dataclass(frozen=True, eq=False)
 class Conv:
     """Cross-correlation with zero padding, as torch.nn.Conv1d and Conv2d.
@@ -99,8 +105,11 @@ class Conv:
 
     @property
     def shape(self) -> Shape:
-        space = zip(self.input_shape[1:], self.weight.shape[2:], self.stride, self.padding, self.dilation, strict=True)
-        return (self.weight.shape[0], *((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in space))
+        kernel = self.weight.shape[2:]
+        return (
+            self.weight.shape[0],
+            *_window_positions(self.input_shape[1:], kernel, self.stride, self.padding, self.dilation),
+        )
 
 
 @dataclass(frozen=True)
@@ -114,8 +123,10 @@ class AveragePool:
 
     @property
     def shape(self) -> Shape:
-        space = zip(self.input_shape[1:], self.kernel, self.stride, self.padding, strict=True)
-        return (self.input_shape[0], *((n + 2 * p - k) // s + 1 for n, k, s, p in space))
+        positions = _window_positions(
+            self.input_shape[1:], self.kernel, self.stride, self.padding, (1,) * len(self.kernel)
+        )
+        return (self.input_shape[0], *positions)
 
 
 @dataclass(frozen=True)
@@ -129,8 +140,10 @@ class MaxPool:
 
     @property
     def shape(self) -> Shape:
-        space = zip(self.input_shape[1:], self.kernel, self.stride, self.padding, strict=True)
-        return (self.input_shape[0], *((n + 2 * p - k) // s + 1 for n, k, s, p in space))
+        positions = _window_positions(
+            self.input_shape[1:], self.kernel, self.stride, self.padding, (1,) * len(self.kernel)
+        )
+        return (self.input_shape[0], *positions)
 
 
 @dataclass(frozen=True)

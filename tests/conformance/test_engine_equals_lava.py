@@ -13,17 +13,7 @@ from neurodeploy.engine.reference import run_reference
 from neurodeploy.evaluation.fidelity import compare
 from neurodeploy.ir.nodes import Reset
 from neurodeploy.ir.program import Program
-from tests.property.random_programs import payload, program
-
-programs = st.builds(
-    program,
-    st.integers(0, 2**32 - 1),
-    st.sampled_from(Reset),
-    st.sampled_from(Reset),
-    st.booleans(),
-    st.booleans(),
-    st.booleans(),
-)
+from tests.property.random_programs import payload, program, programs
 
 
 @given(programs, st.integers(0, 2**32 - 1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import prod
 
 import numpy as np
+from hypothesis import strategies as st
 
 from neurodeploy.ir.nodes import Conv, InputKind, Reset
 from neurodeploy.ir.program import (
@@ -86,3 +87,15 @@ def payload(seed: int, port: InputPort, steps: int = 7, samples: int = 3, rate: 
     if port.kind is InputKind.SPIKES:
         return (rng.random(shape) < rate).astype(np.int32)
     return rng.integers(port.low, port.high + 1, shape).astype(np.int32)
+
+
+programs = st.builds(
+    program,
+    st.integers(0, 2**32 - 1),
+    st.sampled_from(Reset),
+    st.sampled_from(Reset),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+)
+"""Every reset twice x dense, conv x feed-forward, recurrent x binary, graded."""

@@ -14,17 +14,7 @@ from neurodeploy.engine.reference import WRAP, State, decay, neuron_step, run_re
 from neurodeploy.evaluation.activity import count
 from neurodeploy.ir.nodes import InputKind, Reset
 from neurodeploy.ir.program import STATE_MAX, DenseSynapses, InputPort, Neuron, Population, Program, Projection
-from tests.property.random_programs import payload, program
-
-programs = st.builds(
-    program,
-    st.integers(0, 2**32 - 1),
-    st.sampled_from(Reset),
-    st.sampled_from(Reset),
-    st.booleans(),
-    st.booleans(),
-    st.booleans(),
-)
+from tests.property.random_programs import payload, programs
 
 
 @given(programs, st.integers(0, 2**32 - 1))
