@@ -181,14 +181,21 @@ def _keeps_weight_bits(network: Network, name: str, port: InputPort) -> bool:
     return chosen is not None and all(chosen[0] * k >= 2 * MANTISSA_MAX * (1 - 1e-9) for k in kernels)
 
 
+def _binary(inputs: np.ndarray) -> bool:
+    """Say whether every value is 0 or 1; bytes, the common case, by their maximum alone."""
+    if inputs.dtype in (bool, np.uint8):
+        return inputs.size == 0 or int(inputs.max()) <= 1
+    return bool(((inputs == 0) | (inputs == 1)).all())
+
+
 def payloads(port: InputPort, inputs: np.ndarray) -> np.ndarray:
-    """Return real inputs as the integers that enter the chip, int32, of the same shape.
+    """Return real inputs as the integers that enter the chip: uint8 spikes, int32 payloads; of the same shape.
 
     Raises:
         UnsupportedError: ND220 when spikes are not 0 or 1, ND221 when a value lies outside the range compiled for.
     """
     if port.kind is InputKind.SPIKES:
-        if not np.isin(inputs, (0, 1)).all():
+        if not _binary(inputs):
             raise UnsupportedError(
                 Finding(
                     "ND220",
@@ -198,7 +205,7 @@ def payloads(port: InputPort, inputs: np.ndarray) -> np.ndarray:
                     "encode the data as spikes, or save the model with an example_input of the real kind",
                 )
             )
-        return inputs.astype(np.int32)
+        return inputs.view(np.uint8) if inputs.dtype == bool else inputs.astype(np.uint8, copy=False)
     values = np.rint(np.asarray(inputs, np.float64) / port.scale)
     if values.min(initial=0) < port.low or values.max(initial=0) > port.high:
         raise UnsupportedError(
