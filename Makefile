@@ -1,5 +1,6 @@
-# make demo     a trained network compiled, run on Lava's simulator, verified and evaluated
-# make test     lint, types and every test, Lava included
+# make demo       a trained network compiled, run on Lava's simulator, verified and evaluated
+# make test       lint, types and every test, Lava included
+# make benchmark  the engine paired with snnTorch and Lava
 # Both install the pinned set into .venv first. PYTHON chooses the interpreter, PIP_FLAGS adds options to pip, e.g.
 #     make demo PYTHON=python3.12 PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 
@@ -20,6 +21,7 @@ $(STAMP): constraints.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "neurodeploy needs Python 3.11, 3.12 or 3.13 on the PATH," \
 		"or named: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing the pinned set into $(VENV); the first time takes some minutes, most of it for PyTorch"
 	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) --constraint constraints.txt --editable ".[lava,dev]"
 	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) --constraint constraints.txt \
 		--no-deps --ignore-requires-python lava-nc
@@ -42,7 +44,7 @@ test: lint
 	$(BIN)/python -m pytest --require-lava --timeout $(TEST_TIMEOUT_S) --timeout-method thread
 
 benchmark: $(STAMP)
-	$(BIN)/python -m pytest --timeout 1800 --timeout-method thread tests/benchmarks
+	$(BIN)/python -m tests.benchmarks.engine_throughput
 
 clean:
 	rm -rf $(VENV) demo build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis

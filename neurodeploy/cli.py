@@ -44,6 +44,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
@@ -155,7 +156,7 @@ def verify(
     as_json: Json = False,
 ) -> Answer:
     """Prove that a compiled model equals an authority, or say where not."""
-    from neurodeploy import display, pipeline
+    from neurodeploy import display, pipeline, summary
     from neurodeploy.artifact import load_artifact, save_artifact
 
     model = load_artifact(artifact)
@@ -166,7 +167,8 @@ def verify(
     with _progress(f"running {against}") as progress:
         model, certificate = pipeline.verify(model, samples, against=against, progress=progress, timeout_s=timeout)
     save_artifact(model, artifact)
-    return Answer(certificate, display.show_certificate, pipeline.verification_error(certificate))
+    plain = {**certificate, "substitutions": summary.substitutions(model.program.deviations)}
+    return Answer(plain, display.show_certificate, pipeline.verification_error(certificate))
 
 
 @app.command()

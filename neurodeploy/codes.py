@@ -53,8 +53,9 @@ EXPLANATIONS: dict[str, str] = {
     "ND018": "A neuron starts from a state that is not zero. Targets start at rest; use zeros or the neuron's "
     "reset_mem().",
     "ND019": "The decision is read from the spike counts of one population over all steps, and the module returns "
-    "something else: only membranes, the spikes of some steps, what a layer makes of the spikes, or several "
-    "populations. Return the output layer's spikes of every step (stacked or summed) and decide outside the module.",
+    "something else: only membranes, the spikes of some steps, a part or reordering of the neurons, what a layer makes "
+    "of the spikes, or several populations. Return the output layer's spikes of every step, stacked, or summed with "
+    "one weight for all steps, and decide outside the module.",
     "ND020": "Substitution, refused unless allowed: a bare state_dict names tensors but not how they are wired, so the "
     "wiring is inferred from the order of its keys. It also leaves out reset_delay, which is taken as True, and layers "
     "without parameters. Allow it when the printed wiring is right, or save the module with neurodeploy.save.",
@@ -81,6 +82,20 @@ EXPLANATIONS: dict[str, str] = {
     "dt is no positive number of seconds (or contradicts the one the model was saved with). dt may be left out; it is "
     "never invented.",
     # ND05x-ND06x: data
+    "ND050": "A dataset, split, limit or encoding was asked for that does not exist or cannot be: the message names "
+    "what there is. An intensity lies in [0, 1]; only the delta encoding has a threshold; rows and delta need images "
+    "that divide into as many rows as there are steps.",
+    "ND051": "A file of MNIST was not found. Nothing is downloaded at run time: put the four idx files, plain or "
+    "gzipped, into one folder, torchvision's layout included, and set NEURODEPLOY_DATA to it.",
+    "ND052": "A file of MNIST is damaged or not what its name says: an idx file states its own type and shape, and "
+    "this one contradicts them. Fetch the file again.",
+    "ND053": "The data file cannot be read as .npz without pickle: it is absent, damaged, a lone array, or holds "
+    "objects. Write it with numpy.savez(path, inputs=..., labels=...), arrays of numbers.",
+    "ND054": "An array of the data file does not fit. `inputs` has axes (step, sample, *neuron), none of them empty, "
+    "and finite numbers; `labels`, if present, holds one class number from 0 per sample. The message lists every "
+    "fault.",
+    "ND055": "The encoding stored with a model has a field that is unknown, absent or out of its range, so how its "
+    "samples become input is not known. Save the model again.",
     # ND1xx: the network, and whether it fits
     "ND107": "Part of the network does not fit a single core: even its smallest slice (one neuron, or one image row of "
     "all channels) needs more neurons, synaptic memory or axons than the profile gives a core. The message has both "

@@ -69,7 +69,7 @@ def show_run(console: Console, plain: Plain) -> None:
     """Print who ran, how long, and what was decided."""
     _line(console, f"{plain['data']}: {plain['samples']:,} samples x {plain['steps']:,} steps", "bold")
     _line(console, f"on        {plain['executor']}{_pace(plain)}")
-    _line(console, f"spikes    {', '.join(f'{name} {n:,}' for name, n in plain['spikes'].items())}")
+    _line(console, f"spikes    {', '.join(f'{n:,} of {name}' for name, n in plain['spikes'].items())}")
     _line(console, f"decided   {_some(plain['predictions'])}")
     if plain["labels"] is not None:
         _line(console, f"labels    {_some(plain['labels'])}")
@@ -103,6 +103,7 @@ def show_certificate(console: Console, plain: Plain) -> None:
         _line(console, f"first     {place}: {first['quantity']} {first['expected']:g} became {first['actual']:g}")
         _line(console, f"cause     {first['likely_cause']}")
     _line(console, f"verdict   {verdict}")
+    _show_substitutions(console, plain["substitutions"])
 
 
 def show_evaluation(console: Console, plain: Plain) -> None:
@@ -243,7 +244,9 @@ def _show_deviations(console: Console, plain: Plain) -> None:
 
 def _show_substitutions(console: Console, codes: list[str]) -> None:
     if codes:
-        _line(console, f"not the source network: substitutions {', '.join(codes)} were allowed", "bold yellow")
+        _line(
+            console, f"careful   not exactly the source: {', '.join(codes)} substituted with your leave", "bold yellow"
+        )
 
 
 def _show_placement(console: Console, placement: Plain) -> None:

@@ -88,7 +88,7 @@ def of_run(model: CompiledModel, samples: Samples, result: RunResult) -> Plain:
         "predictions": result.predictions.tolist(),
         "labels": None if labels is None else labels.tolist(),
         "accuracy": None if labels is None else float(np.mean(result.predictions == labels)),
-        "substitutions": _substitutions(model.program.deviations),
+        "substitutions": substitutions(model.program.deviations),
     }
 
 
@@ -141,7 +141,7 @@ def of_evaluation(model: CompiledModel, samples: Samples, evaluation: Evaluation
         "layers": layers,
         "used": list(energy.used),
         "left_out": list(energy.left_out),
-        "substitutions": _substitutions(model.program.deviations),
+        "substitutions": substitutions(model.program.deviations),
     }
 
 
@@ -233,10 +233,10 @@ def _placement(placement: Placement) -> Plain:
 
 
 def _deviations(deviations: tuple[Deviation, ...]) -> Plain:
-    return {"deviations": [asdict(deviation) for deviation in deviations], "substitutions": _substitutions(deviations)}
+    return {"deviations": [asdict(deviation) for deviation in deviations], "substitutions": substitutions(deviations)}
 
 
-def _substitutions(deviations: tuple[Deviation, ...]) -> list[str]:
+def substitutions(deviations: tuple[Deviation, ...]) -> list[str]:
     """Return the codes of what was changed with the user's leave: every report carries them."""
     return sorted({deviation.code for deviation in deviations if deviation.change is Change.SUBSTITUTION})
 

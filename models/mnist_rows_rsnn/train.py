@@ -2,7 +2,7 @@
 
 One row of pixels is the input current of one step, so the net has to remember what it has seen: the hidden layer is
 snnTorch's RSynaptic, a second-order neuron whose own spikes come back one step later through 128 x 128 weights. Both
-layers reset by subtraction. Trains in about half an hour: python models/mnist_rows_rsnn/train.py
+layers reset by subtraction. Trains in about ten minutes: python models/mnist_rows_rsnn/train.py
 """
 
 import sys

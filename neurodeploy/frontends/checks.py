@@ -67,7 +67,7 @@ def input_size(node: Node) -> int:
     return prod(node.shape)
 
 
-def _consistent(node: Node) -> bool:
+def _consistent(node: object) -> bool:
     match node:
         case Linear(weight, bias):
             return weight.ndim == 2 and (bias is None or bias.shape == weight.shape[:1])

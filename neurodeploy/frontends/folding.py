@@ -6,7 +6,8 @@ all steps must be equal. Only the first step may differ, in that what was delaye
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import prod
 
 import torch
 from torch import Tensor
@@ -121,17 +122,21 @@ class Folding:
     def tree(self, shadow: Tensor, step: int, place: str) -> Tree:
         """Return where the elements of `shadow` come from, seen from `step`."""
         numbers = shadow.reshape(-1)
-        low, high = (int(numbers.min()), int(numbers.max())) if numbers.numel() else (0, 0)
-        if high == 0:
+        if not numbers.any():
             return Zero()
-        value = self.trace.value_at(high)
+        value = self.trace.value_at(int(numbers.max()))
         if value.kind is Kind.INPUT:
             self.used.add(value.first)
             return self._samples(value, shadow, step, place)
-        tree = self._value_tree(value, step)
+        whole = torch.equal(numbers, value.numbers.reshape(-1))
+        if not whole and value.kind is Kind.LAYER and (rows := _rows(value, shadow)) is not None:
+            self.used.add(value.first)
+            value, whole = rows, True
+            tree = self._applied(rows, step)
+        else:
+            tree = self._value_tree(value, step)
         if isinstance(tree, Unknown):
             return tree
-        whole = low == value.first and numbers.numel() == value.size and torch.equal(numbers, value.numbers.reshape(-1))
         if not whole or shadow.shape[:1] != value.shape[:1]:
             return _unknown(
                 place,
@@ -144,9 +149,8 @@ class Folding:
     def _samples(self, value: Value, shadow: Tensor, step: int, place: str) -> Tree:
         numbers, everything = shadow.reshape(-1), value.numbers
         if torch.equal(numbers, everything.reshape(-1)):
-            return _reshaped(
-                Samples(None, value.step - step if self.runs > 1 else 0, tuple(value.shape[1:])), shadow, value.shape[0]
-            )
+            offset = value.step - step if self.runs > 1 else 0
+            return _reshaped(Samples(None, offset, tuple(value.shape[1:])), shadow, value.shape[0])
         if shadow.dim() and numbers[0] >= value.first:
             position = torch.unravel_index(numbers[0] - value.first, value.shape)
             for axis, index in enumerate(position):
@@ -173,10 +177,7 @@ class Folding:
             case Kind.SPIKES:
                 return Spikes(value.name, step - value.step)
             case Kind.LAYER:
-                operand = self.tree(value.inputs[0], step, value.place)
-                return (
-                    operand if isinstance(operand, Unknown) else Applied(value.name, self._key(value), operand, value)
-                )
+                return self._applied(value, step)
             case Kind.SUM:
                 terms = [self.tree(shadow, step, value.place) for shadow in value.inputs]
                 unknown = [finding for term in terms if isinstance(term, Unknown) for finding in term.findings]
@@ -192,12 +193,16 @@ class Folding:
                 )
         return Unknown(self._obstacles(value))
 
+    def _applied(self, layer: Value, step: int) -> Tree:
+        operand = self.tree(layer.inputs[0], step, layer.place)
+        return operand if isinstance(operand, Unknown) else Applied(layer.name, self._key(layer), operand, layer)
+
     def _obstacles(self, value: Value) -> tuple[Finding, ...]:
         """Return a finding for every unknown operation on the way to `value`, the earliest first."""
         findings, waiting, seen = [], [value], {value.first}
         while waiting:
             current = waiting.pop()
-            if current.kind in (Kind.OPAQUE, Kind.CONSTANT, Kind.REDUCTION):
+            if current.kind in (Kind.OPAQUE, Kind.CONSTANT, Kind.REDUCTION, Kind.SCALED):
                 findings.append(_opaque(current))
             for shadow in current.inputs:
                 if shadow.numel() and shadow.any():
@@ -274,7 +279,7 @@ class Folding:
         for leaf in leaves(tree):
             match leaf:
                 case Zero():
-                    self._add(*_unknown(place, "it reads a constant at every step", "", "").findings)
+                    self._add(*_unknown(place, "it reads a constant at every step").findings)
                 case Spikes(neuron, delay) if delay not in (0, 1):
                     why = "a connection may wait one step, as recurrence does"
                     what = f'it reads spikes of "{neuron}" of {delay} steps before'
@@ -335,9 +340,29 @@ def vanishes(tree: Tree) -> bool:
     return False
 
 
+def _rows(layer: Value, shadow: Tensor) -> Value | None:
+    """Return `layer` as applied to nothing but the rows of its input that make `shadow`, or None when there are none.
+
+    A layer computes every row on its own: a sample, or for a linear layer whatever lies on the last axis. So a layer
+    that was applied to all steps at once is the same layer at every step.
+    """
+    source, function = layer.inputs[0], layer.settings["function"]
+    axes = 1 if function == "linear" else source.dim() - 1
+    batched = function in ("linear", "batch_norm") or axes == int(function[-2]) + 1
+    unit = layer.shape[-axes:]
+    size = prod(unit)
+    if not batched or not shadow.dim() or shadow.numel() != len(shadow) * size:
+        return None
+    numbers = shadow.reshape(len(shadow), size) - layer.first
+    rows = numbers[:, 0] // size
+    if rows.min() < 0 or not torch.equal(numbers, rows[:, None] * size + torch.arange(size)):
+        return None
+    return replace(layer, shape=(len(rows), *unit), inputs=(source.reshape(-1, *source.shape[-axes:])[rows],))
+
+
 def _reshaped(samples: Samples, shadow: Tensor, batch: int) -> Tree:
     if shadow.shape[:1] != (batch,):
-        return _unknown("net", "the batch axis of the input is not the first of what a layer reads", "", "")
+        return _unknown("net", "the batch axis of the input is not the first of what a layer reads")
     return samples if shadow.shape[1:] == samples.shape else Reshaped(tuple(shadow.shape[1:]), samples)
 
 
@@ -360,9 +385,13 @@ def _opaque(value: Value) -> Finding:
     )
 
 
-def _unknown(place: str, what: str, why: str, fix: str) -> Unknown:
-    why = why or "only spikes, the input and layers over them have a counterpart"
-    return Unknown((Finding("ND014", place, what, why, fix or "write it with layers over spikes and input"),))
+def _unknown(
+    place: str,
+    what: str,
+    why: str = "only spikes, the input and layers over them have a counterpart",
+    fix: str = "write it with layers over spikes and input",
+) -> Unknown:
+    return Unknown((Finding("ND014", place, what, why, fix),))
 
 
 def _wired_differently(call: NeuronCall, tree: Tree, reference: Tree) -> Finding:

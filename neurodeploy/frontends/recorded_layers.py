@@ -22,7 +22,7 @@ def layer_node(value: Value, place: str) -> Node | Finding:
             if len(shape) != 1:
                 what = f"a linear layer reads {1 + len(shape)} axes"
                 return _inexact(place, what, "it would be applied to the last axis only", "flatten its input first")
-            return Linear(to_array(settings["weight"]), to_array(settings["bias"]))
+            return Linear(to_array(settings["weight"]), optional_array(settings["bias"]))
         case "conv1d" | "conv2d":
             return _conv(shape, settings, place)
         case "batch_norm":
@@ -49,14 +49,13 @@ def _conv(shape: Shape, settings: dict[str, Any], place: str) -> Conv | Finding:
                 "use an odd kernel, or pad by a number",
             )
         padding = tuple(t // 2 for t in total)
-    return Conv(
-        weight, shape, stride, _tuple(padding, space), dilation, int(settings["groups"]), to_array(settings["bias"])
-    )
+    groups, bias = int(settings["groups"]), optional_array(settings["bias"])
+    return Conv(weight, shape, stride, _tuple(padding, space), dilation, groups, bias)
 
 
 def _scale(shape: Shape, settings: dict[str, Any], place: str) -> Scale | Finding:
     """Return BatchNorm's affine map per channel: w = weight / sqrt(var + eps), b = bias - mean w."""
-    mean, variance = to_array(settings["running_mean"]), to_array(settings["running_var"])
+    mean, variance = optional_array(settings["running_mean"]), optional_array(settings["running_var"])
     if settings["training"] or mean is None or variance is None:
         return _inexact(
             place,
@@ -113,9 +112,14 @@ def _tuple(setting: Any, space: int) -> tuple[int, ...]:
     return items * space if len(items) == 1 else items
 
 
-def to_array(tensor: Tensor | None) -> np.ndarray | None:
+def to_array(tensor: Tensor) -> np.ndarray:
     """Return the same numbers as float64."""
-    return None if tensor is None else tensor.detach().double().numpy().copy()
+    array: np.ndarray = tensor.detach().double().numpy().copy()
+    return array
+
+
+def optional_array(tensor: Tensor | None) -> np.ndarray | None:
+    return None if tensor is None else to_array(tensor)
 
 
 def _inexact(place: str, what: str, why: str, fix: str) -> Finding:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from neurodeploy.errors import Finding
-from neurodeploy.frontends.recorded_layers import to_array
+from neurodeploy.frontends.recorded_layers import optional_array, to_array
 from neurodeploy.frontends.tracing import NeuronCall, describe
 from neurodeploy.ir.nodes import LIF, Linear, Reset, Shape, SparseLinear
 
@@ -29,7 +29,7 @@ class NeuronNodes:
     findings: tuple[Finding, ...] = ()
 
 
-def neuron_nodes(module: nn.Module, call: NeuronCall, place: str) -> NeuronNodes:
+def neuron_nodes(module: snntorch.SpikingNeuron, call: NeuronCall, place: str) -> NeuronNodes:
     """Return the LIF with exactly the equation of `module`, a Leaky, Lapicque, Synaptic, RLeaky or RSynaptic.
 
     Leaky      v = beta v + x                      "zero" keeps the input of the step after a spike: Reset.ZERO
@@ -68,7 +68,7 @@ def neuron_nodes(module: nn.Module, call: NeuronCall, place: str) -> NeuronNodes
     return NeuronNodes(LIF(shape, reset=reset, **parameters), recurrent)
 
 
-def _parameters(module: nn.Module) -> dict[str, Tensor]:
+def _parameters(module: snntorch.SpikingNeuron) -> dict[str, Tensor]:
     """Return LIF field -> tensor, computed in the module's own precision by its own formula."""
     if type(module) is snntorch.Lapicque:
         resistance, capacity, step = module.R.detach(), module.C.detach(), module.time_step.detach()
@@ -98,7 +98,7 @@ def per_neuron(tensor: Tensor, shape: Shape, dtype: torch.dtype) -> np.ndarray |
         return None
 
 
-def _reset(module: nn.Module, place: str) -> Reset | Finding:
+def _reset(module: snntorch.SpikingNeuron, place: str) -> Reset | Finding:
     runs, says = RESETS.get(module.state_function.__name__), int(module.reset_mechanism_val)
     if runs != says:
         what = f"reset_mechanism says {_reset_name(says)}, but it runs {_reset_name(runs)}"
@@ -113,10 +113,11 @@ def _reset(module: nn.Module, place: str) -> Reset | Finding:
 
 
 def _reset_name(value: int | None) -> str:
-    return repr({0: "subtract", 1: "zero", 2: "none"}.get(value, "its own function"))
+    names: dict[int | None, str] = {0: "subtract", 1: "zero", 2: "none"}
+    return repr(names.get(value, "its own function"))
 
 
-def broken(name: str, module: nn.Module) -> Finding | None:
+def broken(name: str, module: snntorch.RSynaptic) -> Finding | None:
     if module.reset_delay:
         return None
     return _setting(
@@ -127,7 +128,7 @@ def broken(name: str, module: nn.Module) -> Finding | None:
     )
 
 
-def _unsupported_settings(module: nn.Module, call: NeuronCall, place: str) -> Iterator[Finding]:
+def _unsupported_settings(module: snntorch.SpikingNeuron, call: NeuronCall, place: str) -> Iterator[Finding]:
     if len(call.shape) < 2:
         yield _setting(place, f"its current has shape {call.shape}", "an axis is missing", "use (batch, *neuron)")
     if call.dtype not in (torch.float32, torch.float64):
@@ -147,18 +148,18 @@ def _unsupported_settings(module: nn.Module, call: NeuronCall, place: str) -> It
         yield _setting(place, "a spike_grad whose forward is no step function", why, "use snntorch.surrogate.atan()")
 
 
-def fires_steps(module: nn.Module) -> bool:
+def fires_steps(module: snntorch.SpikingNeuron) -> bool:
     """Whether the neuron's surrogate computes [x > 0] in the forward pass, probed on a grid."""
     probe = torch.cat([torch.linspace(-4, 4, 2001), torch.tensor([0.0, -0.0, 1e-7, -1e-7, 1e-30, -1e-30, 1e4, -1e4])])
     return torch.equal(module.spike_grad(probe.clone()).float(), (probe > 0).float())
 
 
-def _recurrent(module: nn.Module, shape: Shape, place: str) -> Linear | SparseLinear | Finding | None:
+def _recurrent(module: snntorch.SpikingNeuron, shape: Shape, place: str) -> Linear | SparseLinear | Finding | None:
     if type(module) not in (snntorch.RLeaky, snntorch.RSynaptic):
         return None
     inner = module.recurrent
     if type(inner) is nn.Linear and len(shape) == 1:
-        return Linear(to_array(inner.weight), to_array(inner.bias))
+        return Linear(to_array(inner.weight), optional_array(inner.bias))
     if type(inner).__name__ == "RecurrentOneToOne" and type(inner).__module__.startswith("snntorch."):
         weights = per_neuron(inner.V.detach(), shape, torch.float32)
         if weights is not None:

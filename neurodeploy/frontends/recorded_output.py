@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import torch
 from torch import Tensor
 
@@ -11,6 +13,8 @@ from neurodeploy.frontends.tracing import Kind, Trace, Value
 
 Outputs = list[list[Tensor]]
 """Per run, the returned tensors."""
+COUNTS = (Kind.SPIKES, Kind.SUM, Kind.REDUCTION, Kind.SCALED)
+"""What spikes may be returned as: themselves, or counted over steps."""
 
 
 def find_output(trace: Trace, folding: Folding, outputs: Outputs, findings: list[Finding]) -> str:
@@ -57,34 +61,44 @@ class _OutputReader:
         self.partial: set[str] = set()
 
     def read(self, shadow: Tensor | None) -> set[tuple[str, int]]:
-        """Return the (neuron, step) pairs whose whole spikes `shadow` shows or counts."""
-        pairs: set[tuple[str, int]] = set()
+        """Return the (neuron, step) pairs whose whole spikes `shadow` shows or counts, all with the same weight."""
+        pairs: dict[tuple[str, int], Value] = {}
+        weights: set[Fraction] = set()
         others: list[Value] = []
-        waiting = [] if shadow is None else [shadow]
+        waiting = [] if shadow is None else [(shadow, Fraction(1))]
         while waiting:
-            shadow = waiting.pop()
-            for value in self._values(shadow):
+            part, weight = waiting.pop()
+            for value in self._values(part):
+                pair = (value.name, value.step)
                 match value.kind:
-                    case Kind.SPIKES:
-                        whole = self._in_order(shadow, value)
-                        if not whole or (value.name, value.step) in pairs:
-                            self._refuse(value, "a second time " if whole else "a part or rearrangement of ")
-                        pairs.add((value.name, value.step))
-                        self.partial.add(value.name)
                     case Kind.STATE:
                         self.states.add(value.name)
                         others.append(value)
                     case Kind.INPUT | Kind.LAYER | Kind.SUM if value.first in self.folding.used:
                         others.append(value)
+                    case kind if kind in COUNTS and not _in_order(part, value):
+                        self._refuse(value, "a part or rearrangement of ")
+                    case Kind.SPIKES if pair in pairs:
+                        self._refuse(value, "a second time ")
+                    case Kind.SPIKES:
+                        pairs[pair] = value
+                        weights.add(weight)
+                        self.partial.add(value.name)
                     case Kind.SUM:
-                        waiting += value.inputs
+                        waiting += [(term, weight) for term in value.inputs]
                     case Kind.REDUCTION if self._over_time(value):
-                        waiting += value.inputs
+                        source = value.inputs[0]
+                        summands = source.shape[value.settings["dims"][0]] if value.name == "mean" else 1
+                        waiting.append((source, weight / summands))
+                    case Kind.SCALED:
+                        waiting.append((value.inputs[0], weight * value.settings["factor"]))
                     case _:
                         self._refuse(value)
         if pairs and (others or len({neuron for neuron, _ in pairs}) > 1):
-            self._refuse(self.trace.value_at(int(shadow.max())), "a mixture of spikes with other things, among them ")
-        return pairs
+            self._refuse((others or [*pairs.values()])[-1], "a mixture of spikes with other things, among them ")
+        elif len(weights) > 1:
+            self._refuse([*pairs.values()][-1], "an unequally weighted sum of ")
+        return set(pairs)
 
     def _values(self, shadow: Tensor) -> list[Value]:
         numbers = torch.unique(shadow)
@@ -93,11 +107,6 @@ class _OutputReader:
             if not values or number >= values[-1].first + values[-1].size:
                 values.append(self.trace.value_at(number))
         return values
-
-    def _in_order(self, shadow: Tensor, value: Value) -> bool:
-        numbers = shadow.reshape(-1)
-        own = numbers[(numbers >= value.first) & (numbers < value.first + value.size)]
-        return torch.equal(own, value.numbers.reshape(-1))
 
     def _over_time(self, value: Value) -> bool:
         """Whether a sum or mean runs over steps only: every summand is one step's spikes or states as a whole."""
@@ -122,6 +131,13 @@ class _OutputReader:
         )
         if finding not in self.further:
             self.further.append(finding)
+
+
+def _in_order(shadow: Tensor, value: Value) -> bool:
+    """Whether `shadow` shows `value` once, whole and in C order, whatever else it shows."""
+    numbers = shadow.reshape(-1)
+    own = numbers[(numbers >= value.first) & (numbers < value.first + value.size)]
+    return torch.equal(own, value.numbers.reshape(-1))
 
 
 def _no_output(last: list[str], reader: _OutputReader) -> Finding:

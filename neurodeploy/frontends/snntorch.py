@@ -57,7 +57,8 @@ def record(net: nn.Module, example_input: Tensor, dt: float | None = None, encod
     The module is run as it is called: once, if its forward holds the loop over time, or three times in a row, if one
     call is one step (hidden states, or states as further arguments of forward, which must default to none or be taken
     by the neurons as they come). A time axis of the example may be first, second or last; a static input is injected
-    at every step. Training flags, hidden states, buffers and the random state are afterwards what they were.
+    at every step; a layer may be applied to all steps at once. Training flags, hidden states, buffers and the random
+    state are afterwards what they were.
 
     Args:
         net: any module whose neurons are snnTorch's Leaky, Synaptic, RLeaky, RSynaptic or Lapicque and whose other
@@ -84,7 +85,7 @@ def record(net: nn.Module, example_input: Tensor, dt: float | None = None, encod
             raise UnsupportedError(Finding("ND016", "net", what, why, fix)) from error
 
 
-def _check_call(net: nn.Module, example: Tensor, dt: float | None) -> None:
+def _check_call(net: Any, example: Any, dt: Any) -> None:
     findings = []
     if not isinstance(net, nn.Module):
         findings.append(_misuse(f"net is a {type(net).__name__}", "a torch.nn.Module is recorded"))

@@ -1,8 +1,9 @@
 """Run a recorded `Network` again in PyTorch, operation by operation as snnTorch computes it.
 
-In float32 the spikes are bit for bit those of the recorded module on the same samples in the same batch, with three
-exceptions where the order of rounding differs in the last bit: batch norm (PyTorch's kernel fuses it), Lapicque with an
-explicit R or time_step (three factors are one gain here), and sums fed to a layer instead of to a neuron.
+In float32 the spikes are bit for bit those of the recorded module on the same samples in the same batch, with four
+exceptions where the order of rounding may differ in the last bit: batch norm (PyTorch's kernel fuses it), Lapicque with
+an explicit R or time_step (three factors are one gain here), sums fed to a layer instead of to a neuron, and layers
+that the module applies to all steps at once (PyTorch's kernels may add in another order for another number of rows).
 """
 
 from __future__ import annotations
@@ -159,20 +160,20 @@ class Parameters:
         self.reset = node.reset
         self.beta = _tensor(node.beta, dtype)
         self.threshold = _tensor(node.threshold, dtype)
-        self.alpha = _tensor(node.alpha, dtype)
-        self.gain = _tensor(node.gain, dtype)
+        self.alpha = _optional(node.alpha, dtype)
+        self.gain = _optional(node.gain, dtype)
 
 
 def stateless(node: Node, dtype: torch.dtype) -> Map:
     """Return a node without state as a function (sample, ...) -> (sample, *shape)."""
     match node:
         case Linear(weight, bias):
-            w, b = _tensor(weight, dtype), _tensor(bias, dtype)
+            w, b = _tensor(weight, dtype), _optional(bias, dtype)
             return lambda x: functional.linear(x.flatten(1), w, b)
         case SparseLinear():
             return _sparse(node, dtype)
         case Conv(weight, input_shape, stride, padding, dilation, groups, bias):
-            w, b = _tensor(weight, dtype), _tensor(bias, dtype)
+            w, b = _tensor(weight, dtype), _optional(bias, dtype)
             convolve = functional.conv1d if len(input_shape) == 2 else functional.conv2d
             return lambda x: convolve(x.reshape(-1, *input_shape), w, b, stride, padding, dilation, groups)
         case AveragePool(input_shape, kernel, stride, padding):
@@ -195,17 +196,21 @@ def _sparse(node: SparseLinear, dtype: torch.dtype) -> Map:
     places = torch.from_numpy(np.stack([rows, node.indices.astype(np.int64)]))
     size = (len(node.indptr) - 1, int(np.prod(node.input_shape)))
     matrix = torch.sparse_coo_tensor(places, _tensor(node.data, dtype), size, check_invariants=True).coalesce()
-    bias = None if node.bias is None else _tensor(node.bias.reshape(-1), dtype)
+    bias = _optional(node.bias, dtype)
 
     def apply(x: Tensor) -> Tensor:
         y = torch.sparse.mm(matrix, x.flatten(1).T).T
-        return (y if bias is None else y + bias).reshape(-1, *node.shape)
+        return (y if bias is None else y + bias.reshape(-1)).reshape(-1, *node.shape)
 
     return apply
 
 
-def _tensor(array: np.ndarray | None, dtype: torch.dtype) -> Tensor | None:
-    return None if array is None else torch.from_numpy(np.array(array, dtype=np.float64)).to(dtype)
+def _tensor(array: np.ndarray, dtype: torch.dtype) -> Tensor:
+    return torch.from_numpy(np.array(array, dtype=np.float64)).to(dtype)
+
+
+def _optional(array: np.ndarray | None, dtype: torch.dtype) -> Tensor | None:
+    return None if array is None else _tensor(array, dtype)
 
 
 def _check(network: Network, inputs: np.ndarray, batch: int, dtype: str) -> None:

@@ -10,15 +10,17 @@ its place in the user's file. What reads a number back into Python makes a findi
 from __future__ import annotations
 
 import hashlib
+import math
 import sys
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from inspect import signature
-from math import prod
+from fractions import Fraction
+from inspect import Signature, getfile, signature
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import snntorch
@@ -37,7 +39,7 @@ NEURONS: dict[type[nn.Module], tuple[str, ...]] = {
 }
 """The neurons that are read exactly, with their states in the order in which `forward` takes them."""
 
-LIBRARIES = tuple(str(Path(module.__file__).parent) for module in (torch, snntorch))
+LIBRARIES = tuple(str(Path(getfile(module)).parent) for module in (torch, snntorch))
 """Where code is not the user's own."""
 FRONTENDS = str(Path(__file__).parent)
 """Where the run is started from."""
@@ -73,32 +75,32 @@ COPIES = _names(
 DROPOUTS = _names("dropout dropout1d dropout2d dropout3d")
 ADDITIONS = _names("add add_ __add__ __radd__ __iadd__")
 REDUCTIONS = _names("sum mean")
+SCALINGS = _names("mul multiply __mul__ __rmul__ div divide true_divide __truediv__ __div__")
 DATA_SHAPED = _names("nonzero argwhere unique unique_consecutive masked_select bincount")
 """Functions whose result has a shape that depends on the values."""
 
-
-def _linear(input, weight, bias=None): ...
-def _conv(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1): ...
-def _average(
-    input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None
-): ...
-def _maximum(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False): ...
-def _batch_norm(input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5): ...
-def _dropout(input, p=0.5, training=True, inplace=False): ...
-def _reduction(input, dim=None, keepdim=False, dtype=None, out=None): ...
-
-
-SIGNATURES: dict[str, Callable[..., None]] = {
-    "linear": _linear,
-    "conv1d": _conv,
-    "conv2d": _conv,
-    "avg_pool1d": _average,
-    "avg_pool2d": _average,
-    "max_pool1d": _maximum,
-    "max_pool2d": _maximum,
-    "batch_norm": _batch_norm,
+_CONV = signature(lambda input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1: 0)
+_AVERAGE = signature(
+    lambda input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None: 0
+)
+_MAXIMUM = signature(
+    lambda input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False: 0
+)
+SIGNATURES: dict[str, Signature] = {
+    "linear": signature(lambda input, weight, bias=None: 0),
+    "conv1d": _CONV,
+    "conv2d": _CONV,
+    "avg_pool1d": _AVERAGE,
+    "avg_pool2d": _AVERAGE,
+    "max_pool1d": _MAXIMUM,
+    "max_pool2d": _MAXIMUM,
+    "batch_norm": signature(
+        lambda input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5: 0
+    ),
 }
 """The stateless layers with their arguments, as torch.nn.functional takes them; torch.nn's layers call these."""
+_DROPOUT = signature(lambda input, p=0.5, training=True, inplace=False: 0)
+_REDUCTION = signature(lambda input, dim=None, keepdim=False, dtype=None, out=None: 0)
 
 
 class Kind(StrEnum):
@@ -110,6 +112,7 @@ class Kind(StrEnum):
     STATE = "state"
     SUM = "sum"
     REDUCTION = "reduction"
+    SCALED = "scaled"
     CONSTANT = "constant"
     OPAQUE = "opaque"
 
@@ -124,8 +127,8 @@ class Value:
         step: of a neuron's spikes and states, the index of the call; of an INPUT, the index of the run.
         inputs: shadows of what it was computed from.
         settings: of a LAYER, its arguments by name, tensors included; of a STATE {"state": name}; of a REDUCTION
-            {"dims": ...}.
-        layer: of an OPAQUE value, the library layer whose code made it, or "".
+            {"dims": ...}; of a SCALED value {"factor": a positive Fraction}.
+        layer: of an OPAQUE or SCALED value, the library layer whose code made it, or "".
     """
 
     kind: Kind
@@ -140,7 +143,7 @@ class Value:
 
     @property
     def size(self) -> int:
-        return prod(self.shape)
+        return math.prod(self.shape)
 
     @property
     def numbers(self) -> Tensor:
@@ -217,11 +220,12 @@ class Trace:
 
     def place(self) -> str:
         """Say which library layer is running and which line of the user's called it."""
-        frame = sys._getframe(1)
+        frame: FrameType | None = sys._getframe(1)
         while frame and (frame.f_code.co_filename.startswith(LIBRARIES) or frame.f_code.co_filename == __file__):
             frame = frame.f_back
-        user = frame is not None and not frame.f_code.co_filename.startswith(FRONTENDS)
-        line = f"{frame.f_code.co_filename}:{frame.f_lineno}" if user else ""
+        line = ""
+        if frame is not None and not frame.f_code.co_filename.startswith(FRONTENDS):
+            line = f"{frame.f_code.co_filename}:{frame.f_lineno}"
         return ", ".join(part for part in (self.running_layer(), line) if part) or "net"
 
     def running_layer(self) -> str:
@@ -233,7 +237,7 @@ class Trace:
 
     def running_module(self) -> nn.Module | None:
         """Return the innermost library layer (torch.nn or snntorch) of the net whose code is running."""
-        frame = sys._getframe(1)
+        frame: FrameType | None = sys._getframe(1)
         while frame:
             owner = frame.f_locals.get("self")
             if isinstance(owner, nn.Module) and owner in self.names and owner is not self.net:
@@ -278,7 +282,7 @@ class Trace:
     def _handle(self, name: str, func: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
         if name in MOVES and not isinstance(_first(args, kwargs), Tensor | list | tuple):
             return NotImplemented
-        if name in DROPOUTS and not _bound(_dropout, args, kwargs)["training"]:
+        if name in DROPOUTS and not _bound(_DROPOUT, args, kwargs)["training"]:
             return self._copy(func, args, kwargs)
         if name in SIGNATURES:
             return self._layer(name, func, args, kwargs)
@@ -294,6 +298,8 @@ class Trace:
             return self._overwrite(name, func, args, kwargs)
         if name in REDUCTIONS:
             return self._reduce(name, func, args, kwargs)
+        if name in SCALINGS:
+            return self._scale(name, func, args, kwargs)
         return NotImplemented
 
     # One method per family of functions
@@ -340,7 +346,7 @@ class Trace:
             return self._opaque(_name(func), result, source)
         if not self._keeps_values(source, result):
             return self._opaque(f"{_name(func)} that rounds", result, source)
-        self.follow(result, self.shadow(source))
+        self.follow(result, self._shadows[id(source)][1])
         return result
 
     def _keeps_values(self, source: Tensor, result: Tensor) -> bool:
@@ -361,14 +367,11 @@ class Trace:
             return self._unknown(name, func, args, named)
         result = func(*args, **named)
         if isinstance(data, Tensor):
-            shadows = self._shadow_or_constant(data)
-            shadows = shadows.clone() if name.endswith("_") else shadows
+            shadow = self._shadow_or_constant(data)
+            moved = func(shadow.clone() if name.endswith("_") else shadow, *rest, **named)
         else:
-            shadows = [self._shadow_or_constant(t) for t in data]
-        moved = func(shadows, *rest, **named)
-        parts = [result] if isinstance(result, Tensor) else list(result)
-        shadows = [moved] if isinstance(moved, Tensor) else list(moved)
-        for part, shadow in zip(parts, shadows, strict=True):
+            moved = func([self._shadow_or_constant(t) for t in data], *rest, **named)
+        for part, shadow in zip(_tensors(result), _tensors(moved), strict=True):
             if part.shape != shadow.shape or shadow.dtype != torch.int64:
                 return self._opaque(name, result, data)
             self.follow(part, shadow)
@@ -400,7 +403,7 @@ class Trace:
         return result
 
     def _reduce(self, name: str, func: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
-        named = _bound(_reduction, args, kwargs)
+        named = _bound(_REDUCTION, args, kwargs)
         source, dims = named["input"], named["dim"]
         if not isinstance(source, Tensor) or named["out"] is not None:
             return NotImplemented
@@ -408,6 +411,16 @@ class Trace:
         result = func(*args, **kwargs)
         shadow = self._shadow_or_constant(source)
         self.produce(Kind.REDUCTION, result, name, inputs=(shadow,), settings={"dims": dims})
+        return result
+
+    def _scale(self, name: str, func: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
+        """Follow a tensor times or divided by a positive number; no layer may read it, but a decision may."""
+        if kwargs or len(args) != 2 or not isinstance(args[0], Tensor) or not _is_positive(args[1]):
+            return NotImplemented
+        factor = 1 / Fraction(args[1]) if "div" in name else Fraction(args[1])
+        result = func(*args)
+        inputs = (self._shadow_or_constant(args[0]).clone(),)
+        self.produce(Kind.SCALED, result, name, layer=self.running_layer(), inputs=inputs, settings={"factor": factor})
         return result
 
     def _unknown(self, name: str, func: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
@@ -485,13 +498,12 @@ class Trace:
         result = forward(module, *args, **kwargs)
         step = len(history)
         spikes = result[0] if isinstance(result, tuple) else result
-        shape = tuple(spikes.shape)
-        history.append(NeuronCall(name, step, current, states, tuple(nonzero), module.mem.dtype, shape, place))
+        after = {state: getattr(module, state) for state in NEURONS[kind] if state != "spk"}
+        shape, dtype = tuple(spikes.shape), after["mem"].dtype
+        history.append(NeuronCall(name, step, current, states, tuple(nonzero), dtype, shape, place))
         self.produce(Kind.SPIKES, spikes, name, step=step, place=place)
-        for state in NEURONS[kind]:
-            if state != "spk":
-                tensor = getattr(module, state)
-                self.produce(Kind.STATE, tensor, name, step=step, place=place, settings={"state": state})
+        for state, tensor in after.items():
+            self.produce(Kind.STATE, tensor, name, step=step, place=place, settings={"state": state})
         return result
 
     def state_after(self, tensor: Tensor) -> Tensor:
@@ -539,17 +551,22 @@ def describe(module: nn.Module) -> str:
     return f"{package}.{kind.__name__}" if package == "snntorch" else kind.__name__
 
 
-def _bound(claim: Callable[..., None], args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:
-    bound = signature(claim).bind(*args, **kwargs)
+def _bound(claim: Signature, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:
+    bound = claim.bind(*args, **kwargs)
     bound.apply_defaults()
     return dict(bound.arguments)
 
 
 def _name(func: Callable) -> str:
     name = getattr(func, "__name__", repr(func))
-    if name == "__get__":
-        return func.__self__.__name__
-    return f"{func.__self__.__name__}.__set__" if name == "__set__" else name
+    if name not in ("__get__", "__set__"):
+        return name
+    attribute = getattr(func, "__self__", func).__name__
+    return attribute if name == "__get__" else f"{attribute}.__set__"
+
+
+def _is_positive(number: Any) -> bool:
+    return isinstance(number, int | float) and 0 < number < math.inf
 
 
 def _first(args: tuple, kwargs: dict[str, Any]) -> Any:

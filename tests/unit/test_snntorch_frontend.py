@@ -1,5 +1,6 @@
 """What `record` makes of snnTorch modules: the same spikes where it accepts, a line and a remedy where it refuses."""
 
+import functools
 import inspect
 
 import numpy as np
@@ -472,6 +473,13 @@ def test_output_is_the_population_that_nothing_follows(returned):
         (lambda self, out, hidden, mem: torch.stack(out).sum(2), "`sum`"),
         (lambda self, out, hidden, mem: torch.stack(out) + torch.stack(mem), "mixture"),
         (lambda self, out, hidden, mem: torch.stack(out)[:, :, :2], "a part"),
+        (lambda self, out, hidden, mem: torch.stack(out).sum(0)[:, :2], "a part"),
+        (lambda self, out, hidden, mem: sum(out).flip(-1), "rearrangement"),
+        (lambda self, out, hidden, mem: (torch.stack(out).mean(0) / 2).flip(-1), "rearrangement"),
+        (lambda self, out, hidden, mem: torch.stack(out[:2]).mean(0) + torch.stack(out[2:]).mean(0), "unequally"),
+        (lambda self, out, hidden, mem: functools.reduce(lambda count, s: 0.9 * count + s, out), "unequally"),
+        (lambda self, out, hidden, mem: torch.stack(out).sum(0) * -1, "`mul`"),
+        (lambda self, out, hidden, mem: torch.stack(out)[:0], "no spikes"),
         (lambda self, out, hidden, mem: sum(out) + out[-1], "a second time"),
         (lambda self, out, hidden, mem: self.fc2(hidden[-1] + hidden[0]), "`fc2`"),
         (lambda self, out, hidden, mem: None, "no spikes"),

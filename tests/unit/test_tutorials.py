@@ -150,18 +150,99 @@ def test_spikes_preallocated_and_returned_batch_first():
     assert_recorded(net, x, x.transpose(0, 1), lambda x: net(x).transpose(0, 1))
 
 
+# Layers applied to all steps at once
+
+
 class WholeSequence(Dense):
-    """The first layer is applied to all steps at once, in front of the loop."""
+    """The first layer is applied to all steps in front of the loop; `currents` returns what its steps read."""
+
+    def currents(self, x):
+        return self.fc1(x)
 
     def forward(self, x):
         mem1, mem2 = self.lif1.reset_mem(), self.lif2.reset_mem()
-        currents = self.fc1(x)
         spikes = []
-        for current in currents:
+        for current in self.currents(x):
             spk1, mem1 = self.lif1(current, mem1)
             spk2, mem2 = self.lif2(self.fc2(spk1), mem2)
             spikes.append(spk2)
         return torch.stack(spikes)
+
+
+class MergedAxes(WholeSequence):
+    def currents(self, x):
+        return self.fc1(x.reshape(x.size(0) * x.size(1), -1)).view(x.size(0), x.size(1), -1)
+
+
+class BatchFirstSequence(WholeSequence):
+    def currents(self, x):
+        return self.fc1(x.transpose(0, 1)).unbind(1)
+
+
+class LayerByLayer(WholeSequence):
+    """Every neuron runs through all steps before the next layer begins."""
+
+    def forward(self, x):
+        first, _ = self.through_time(self.lif1, self.fc1(x))
+        second, mem2 = self.through_time(self.lif2, self.fc2(first))
+        return second, mem2
+
+    def through_time(self, neuron, currents):
+        mem, spikes = neuron.reset_mem(), []
+        for current in currents:
+            spk, mem = neuron(current, mem)
+            spikes.append(spk)
+        return torch.stack(spikes), mem
+
+
+@pytest.mark.parametrize("kind", [WholeSequence, MergedAxes, BatchFirstSequence, LayerByLayer])
+def test_layers_applied_to_all_steps_at_once(kind):
+    """A layer over the whole sequence is the same layer at every step."""
+    x = (torch.rand(STEPS, BATCH, 12) < 0.5).float()
+    network = assert_recorded(kind(), x, x)
+    assert network.input_node.shape == (12,)
+    assert [edge.source for edge in network.incoming("lif1")] == ["fc1"]
+
+
+@pytest.mark.parametrize(
+    ("rearrange", "code"),
+    [
+        (lambda currents: currents.flip(0), "ND026"),
+        (lambda currents: currents.roll(1, 0), "ND026"),
+        (lambda currents: currents[:, [1, 0, 2]], "ND014"),
+        (lambda currents: currents.flip(2), "ND014"),
+    ],
+    ids=["backwards", "a step late", "samples swapped", "neurons swapped"],
+)
+def test_steps_read_out_of_order_are_refused(rearrange, code):
+    class Rearranged(WholeSequence):
+        def currents(self, x):
+            return rearrange(self.fc1(x))
+
+    with pytest.raises(UnsupportedError) as caught:
+        record(Rearranged(), torch.rand(STEPS, BATCH, 12))
+    assert code in [finding.code for finding in caught.value.findings]
+
+
+def test_a_channel_is_no_step():
+    """A convolution without a batch axis has channels where others have steps, and they are not the same layer."""
+
+    class Unbatched(Dense):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(STEPS, STEPS, 3, padding=1)
+            self.lif2 = snn.Leaky(beta=0.9, threshold=0.1)
+
+        def forward(self, x):
+            mem, spikes = self.lif2.reset_mem(), []
+            for current in self.conv(x):
+                spk, mem = self.lif2(current, mem)
+                spikes.append(spk)
+            return torch.stack(spikes)
+
+    with pytest.raises(UnsupportedError) as caught:
+        record(Unbatched(), torch.rand(STEPS, BATCH, 12))
+    assert "ND014" in [finding.code for finding in caught.value.findings]
 
 
 # Convolutions
@@ -233,6 +314,26 @@ def test_a_maximum_after_the_neuron():
 
     x = torch.rand(BATCH, 1, 12, 12)
     assert_recorded(PooledSpikes(), x, over_steps(x))
+
+
+def test_a_convolution_over_steps_and_samples_merged():
+    """Event-camera loaders give (step, sample, channel, y, x), and a convolution takes four axes."""
+
+    class Merged(AveragePooled):
+        def forward(self, x):
+            steps, samples = x.shape[:2]
+            currents = self.pool(self.conv1(x.flatten(0, 1))).unflatten(0, (steps, samples))
+            mem1, mem2, mem3 = self.lif1.init_leaky(), self.lif2.init_leaky(), self.lif3.init_leaky()
+            spikes = []
+            for step in range(steps):
+                spk1, mem1 = self.lif1(currents[step], mem1)
+                spk2, mem2 = self.lif2(self.pool(self.conv2(spk1)), mem2)
+                spk3, mem3 = self.lif3(self.fc1(spk2.flatten(1)), mem3)
+                spikes.append(spk3)
+            return torch.stack(spikes)
+
+    x = (torch.rand(STEPS, BATCH, 1, 12, 12) < 0.4).float()
+    assert_recorded(Merged(), x, x)
 
 
 # Hidden states
@@ -377,6 +478,21 @@ def test_a_population_code_is_decided_outside():
     """Ten neurons per class are read out as they are; who groups them does so on the returned spikes."""
     x = torch.rand(BATCH, 12)
     assert_recorded(Dense(num_outputs=30), x, over_steps(x))
+
+
+def test_a_rate_is_a_count_over_a_number():
+    """Counts divided by the number of steps decide as the counts do, so the same network is read."""
+
+    class Rate(Dense):
+        def forward(self, x):
+            spikes, _ = super().forward(x)
+            return spikes.sum(dim=0) / self.num_steps
+
+    net, x = Rate(), torch.rand(BATCH, 12)
+    network = record(net, x)
+    spikes = run_source(network, over_steps(x).numpy()).spikes[network.output]
+    with torch.no_grad():
+        np.testing.assert_array_equal(spikes.sum(axis=0) / STEPS, net(x).numpy())
 
 
 def test_a_population_code_grouped_inside_is_refused_with_its_line():
