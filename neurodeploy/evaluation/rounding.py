@@ -231,9 +231,13 @@ class _Cell:
 def _propagate(
     cell: _Cell, drive: np.ndarray, rounded: np.ndarray, slack: float, fired: np.ndarray
 ) -> tuple[float, float]:
-    """Return (|v - theta|, bound) at the last step, following the source's own membrane and the recursion above."""
+    """Return (|v - theta|, bound) at the last step, following the source's own membrane and the recursion above.
+
+    Reset.SUBTRACT doubles the threshold while v is above it, and rounding may have decided that otherwise: the distance
+    is then to the nearer end of [theta, 2 theta], and nothing between them.
+    """
     i = v = e_i = e_v = 0.0
-    raised = False
+    low = high = cell.theta
     for step, x in enumerate(drive):
         before = bool(step and fired[step - 1])
         e_i = (cell.alpha + cell.d_alpha) * e_i + cell.d_alpha * abs(i)
@@ -243,12 +247,13 @@ def _propagate(
             v = e_v = 0.0
         if before and cell.reset is Reset.SUBTRACT:
             v, e_v = v - cell.theta, e_v + cell.d_theta
-        raised = cell.reset is Reset.SUBTRACT and v > cell.theta
+        low = 2 * cell.theta if cell.reset is Reset.SUBTRACT and v > cell.theta + e_v + cell.d_theta else cell.theta
+        high = 2 * cell.theta if cell.reset is Reset.SUBTRACT and v > cell.theta - e_v - cell.d_theta else cell.theta
         e_v = (cell.beta + cell.d_beta) * e_v + cell.d_beta * abs(v) + e_i + cell.unit
         v = cell.beta * v + i
         if before and cell.reset is Reset.ZERO_NEXT_STEP:
             v = e_v = 0.0
         if before and cell.reset is Reset.SUBTRACT_NEXT_STEP:
             v, e_v = v - cell.theta, e_v + cell.d_theta
-    distance = abs(v - (2 * cell.theta if raised else cell.theta))
+    distance = max(low - v, v - high, 0.0)
     return distance, e_v + 2 * cell.d_theta + FLOAT32 * (abs(v) + abs(i) + cell.theta)

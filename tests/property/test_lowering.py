@@ -112,7 +112,7 @@ def test_lowering_preserves_every_spike(kinds: list[str], seed: int) -> None:
     names = [f"n{i}" for i in range(len(nodes))]
     first = LIF(shape, np.array(0.75), np.array(1.0), Reset.SUBTRACT_NEXT_STEP)
     size = int(np.prod(shape))
-    read = Linear(dyadic(rng, 5, size) / 4)
+    read = Linear(dyadic(rng, 5, size) / 4, dyadic(rng, 5))
     last = LIF((5,), np.array(0.5), np.array(1.0), Reset.ZERO, gain=np.array(0.5))
     path = ["in", *names, "a", "read", "b"]
     network = Network(

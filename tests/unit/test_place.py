@@ -81,6 +81,20 @@ def test_what_does_not_fit_is_refused_with_the_table() -> None:
     assert "utilization" in refusal.value.details
 
 
+def test_a_neuron_sends_one_axon_to_each_core_that_reads_it() -> None:
+    """1,200 neurons are read all-to-all by a layer that takes seven cores: 8,400 axons where a core has 4,096.
+
+    A core of Loihi 2 holds 96,000 / (1,200 x 2) = 40 of the 250 readers.
+    """
+    rng = np.random.default_rng(0)
+    first = dense(20, 1200)
+    readers = Population("b", (250,), neuron(rng, 250, Reset.ZERO), 2, 1.0)
+    back = Projection("q", "a", "b", DenseSynapses(np.ones((250, 1200), np.int8)))
+    net = replace(first, populations=(*first.populations, readers), projections=(*first.projections, back), output="b")
+    with pytest.raises(CapacityError, match=r"8,400 output axons"):
+        place(net, load_profile("loihi2-sim"))
+
+
 def test_too_many_cores_are_refused() -> None:
     """A board of one chip with two cores."""
     tables = load_profile("loihi2-sim").tables
