@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from neurodeploy.artifact import CompiledModel
+    from neurodeploy.hardware import HardwareProfile
     from neurodeploy.pipeline import Samples
 
 VERBS = ("compile", "run", "verify", "evaluate", "inspect", "targets", "explain")
@@ -229,7 +230,7 @@ def targets(
     if name is not None:
         return Answer(summary.of_profile(load_profile(name)), display.show_profile)
     plain = [
-        {"id": profile.id, "name": profile.name, "backend": profile.backend, "executors": _executors(profile.backend)}
+        {"id": profile.id, "name": profile.name, "backend": profile.backend, "executors": _executors(profile)}
         for profile in map(load_profile, profile_names())
     ]
     return Answer({"targets": plain}, display.show_targets)
@@ -331,15 +332,11 @@ def _usual_data(model: CompiledModel) -> str:
     return known[size]
 
 
-def _executors(backend: str) -> list[dict[str, Any]]:
-    """Return what can run a backend's programs, and whether it works here."""
+def _executors(profile: HardwareProfile) -> list[dict[str, Any]]:
+    """Return what can run a target's programs, and whether it works here."""
     from neurodeploy import pipeline, summary
-    from neurodeploy.backends.loihi2.lava_compat import availability
 
-    if backend not in pipeline.BACKENDS:
-        return []
-    missing = availability()
-    return [summary.of_executor(name, None if name == "engine" else missing) for name in pipeline.EXECUTORS]
+    return [summary.of_executor(name, missing) for name, missing in pipeline.availability(profile).items()]
 
 
 def _write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:

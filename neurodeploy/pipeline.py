@@ -25,7 +25,7 @@ from neurodeploy.engine.real import run_real
 from neurodeploy.engine.reference import run_reference
 from neurodeploy.errors import Change, Finding, UnsupportedError, UsageError, VerificationError
 from neurodeploy.evaluation import activity, energy, fidelity, rounding
-from neurodeploy.hardware import load_profile
+from neurodeploy.hardware import HardwareProfile, load_profile
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.nodes import InputKind
 from neurodeploy.lowering import lower
@@ -236,6 +236,12 @@ def evaluate(model: CompiledModel, samples: Samples, result: RunResult) -> Evalu
     return Evaluation(
         result.executor, len(result.predictions), accuracy, model.program.latency_steps, counted, estimated
     )
+
+
+def availability(profile: HardwareProfile) -> dict[str, Finding | None]:
+    """Return for every executor of a target what keeps it from running here, with the command that mends it, or None."""
+    missing = _backend(profile.backend).availability()
+    return {executor: None if executor == "engine" else missing for executor in EXECUTORS}
 
 
 def _backend(name: str) -> ModuleType:

@@ -42,3 +42,11 @@ def test_the_table_of_exit_codes_is_complete() -> None:
     table = {int(number) for number in re.findall(r"^\| (\d+) \|", README, re.MULTILINE)}
     assert codes < table
     assert table == codes | {0, 130}
+
+
+def test_the_picture_of_the_house_has_every_room() -> None:
+    house = (ROOT / "neurodeploy" / "README.md").read_text(encoding="utf-8")
+    rooms = [path for path in (ROOT / "neurodeploy").iterdir() if path.is_dir() and any(path.glob("*.py"))]
+    files = [path for path in (ROOT / "neurodeploy").glob("*.py") if not path.name.startswith("__")]
+    for path in rooms + files:
+        assert f"`{path.name}" in house, path.name

@@ -4,8 +4,9 @@
 processes, to embed in a Lava program of one's own. Importing this package does not import Lava.
 """
 
+from neurodeploy.backends.loihi2.lava_compat import availability
 from neurodeploy.backends.loihi2.place import place
 from neurodeploy.backends.loihi2.quantize import payloads, quantize
 from neurodeploy.backends.loihi2.run import run
 
-__all__ = ["payloads", "place", "quantize", "run"]
+__all__ = ["availability", "payloads", "place", "quantize", "run"]
