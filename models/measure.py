@@ -14,7 +14,7 @@ import numpy as np
 from neurodeploy import pipeline
 
 FOLDER = Path(__file__).parent
-LAVA_SAMPLES = {"digits_mlp": 360, "mnist_mlp": 500, "mnist_convnet": 100, "mnist_rows_rsnn": 500}
+LAVA_SAMPLES = {"digits_mlp": 360, "mnist_mlp": 500, "mnist_convnet": 300, "mnist_rows_rsnn": 500}
 
 
 def measure(name: str) -> dict[str, float | int]:

@@ -239,7 +239,7 @@ def evaluate(model: CompiledModel, samples: Samples, result: RunResult) -> Evalu
 
 
 def availability(profile: HardwareProfile) -> dict[str, Finding | None]:
-    """Return for every executor of a target what keeps it from running here, with the command that mends it, or None."""
+    """Return for each executor of a target the finding that keeps it from running here, with its remedy, or None."""
     missing = _backend(profile.backend).availability()
     return {executor: None if executor == "engine" else missing for executor in EXECUTORS}
 

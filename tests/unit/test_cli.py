@@ -19,6 +19,7 @@ from torch import nn
 
 from neurodeploy import cli, pipeline
 from neurodeploy.artifact import load_artifact, save_artifact
+from neurodeploy.backends import loihi2
 from neurodeploy.backends.loihi2 import lava_compat
 from neurodeploy.errors import Finding
 from neurodeploy.frontends.checkpoint import save_network
@@ -351,7 +352,7 @@ def test_an_interruption_is_one_line(call: Call, monkeypatch: pytest.MonkeyPatch
 
 def test_targets_says_how_to_mend_what_is_missing(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     missing = Finding("ND300", "lava-nc", "lava-nc is not installed", "the simulator runs it", lava_compat.INSTALL)
-    monkeypatch.setattr(lava_compat, "availability", lambda: missing)
+    monkeypatch.setattr(loihi2, "availability", lambda: missing)
     assert lava_compat.INSTALL in call("targets")[1]
     executors = json.loads(call("targets --json")[1])["targets"][0]["executors"]
     assert {executor["name"]: executor["available"] for executor in executors} == {
