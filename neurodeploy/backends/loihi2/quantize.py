@@ -151,20 +151,20 @@ def input_port(network: Network) -> InputPort:
     node = network.input_node
     if node.kind is InputKind.SPIKES:
         return InputPort(network.input, node.shape, node.kind)
-    own_grid = (node.levels,) if node.levels else ()
-    for levels in (*own_grid, *PAYLOAD_LEVELS):
-        port = _graded_port(network, levels)
+    largest = max(abs(node.low), abs(node.high), float(np.finfo(np.float32).tiny))
+    own_grid = (node.high / node.levels,) if node.levels else ()
+    for step in (*own_grid, *(largest / levels for levels in PAYLOAD_LEVELS)):
+        port = _graded_port(network, step)
         if all(_keeps_weight_bits(network, name, port) for name in _readers(network)):
             break
     return port
 
 
-def _graded_port(network: Network, levels: int) -> InputPort:
+def _graded_port(network: Network, step: float) -> InputPort:
     node = network.input_node
-    largest = max(abs(node.low), abs(node.high), float(np.finfo(np.float32).tiny))
-    scale = largest / levels
-    low, high = int(np.floor(node.low / scale + 1e-9)), int(np.ceil(node.high / scale - 1e-9))
-    return InputPort(network.input, node.shape, node.kind, scale, levels.bit_length(), min(low, 0), max(high, 0))
+    low, high = int(np.floor(node.low / step + 1e-9)), int(np.ceil(node.high / step - 1e-9))
+    bits = max(-low, high).bit_length()
+    return InputPort(network.input, node.shape, node.kind, step, bits, min(low, 0), max(high, 0))
 
 
 def _readers(network: Network) -> set[str]:
@@ -207,7 +207,7 @@ def payloads(port: InputPort, inputs: np.ndarray) -> np.ndarray:
             )
         return inputs.view(np.uint8) if inputs.dtype == bool else inputs.astype(np.uint8, copy=False)
     values = np.rint(np.asarray(inputs, np.float64) / port.scale)
-    if values.min(initial=0) < port.low or values.max(initial=0) > port.high:
+    if not np.isfinite(values).all() or values.min(initial=0) < port.low or values.max(initial=0) > port.high:
         raise UnsupportedError(
             Finding(
                 "ND221",
