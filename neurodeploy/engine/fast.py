@@ -155,7 +155,7 @@ def _by_source(program: Program, projection: Projection) -> tuple[np.ndarray, ..
     match projection.synapses:
         case DenseSynapses(mantissa):
             padding = -len(mantissa) % kernels.LANES
-            return (np.ascontiguousarray(np.pad(mantissa.T, ((0, 0), (0, padding))), np.int16),)
+            return (np.ascontiguousarray(np.pad(mantissa.T, ((0, 1), (0, padding))), np.int16),)
         case ConvSynapses() as conv:
             geometry = (*conv.input_shape, *conv.output_shape, *conv.stride, *conv.padding, *conv.dilation, conv.groups)
             return _channels_first(conv), np.array(geometry, np.int64)

@@ -11,8 +11,8 @@ from numba import njit, prange
 
 from neurodeploy.ir.program import STATE_MAX
 
-MOST_EVENTS = 258
-"""Weights of magnitude 127 that fit an int16 sum: 258 x 127 = 32,766. Longer sums are flushed to int32 in between."""
+MOST_EVENTS = 256
+"""Events summed in int16, 256 x 127 = 32,512 at most, before the sum is flushed to int32."""
 LANES = 16
 """Weights of 16 bits in a 256-bit register; rows are padded to whole registers."""
 WRAP = 1 << 23
@@ -24,15 +24,25 @@ def _shift(total: int, exponent: int) -> int:
     return (2 * total) << exponent if exponent >= 0 else (2 * total) >> -exponent
 
 
+_GATHER = np.uint64(0x0102040810204080)
+"""Multiplied by eight bytes of 0 or 1, it collects them as the bits of the highest byte, the first byte lowest."""
+_SET_BITS = np.array(
+    [[i for i in range(8) if mask >> i & 1] + [0] * (8 - mask.bit_count()) for mask in range(256)], np.int32
+)
+_HOW_MANY = np.array([mask.bit_count() for mask in range(256)], np.int32)
+
+
 @njit(cache=True)
 def _events(row: np.ndarray, words: np.ndarray, found: np.ndarray) -> int:
-    """Write the indices of nonzero bytes of `row` into `found` and return how many; `words` is the same memory by 8."""
-    count = 0
+    """Write the indices of the ones in `row` into `found` and return how many; `words` is the same memory by 8."""
+    count = np.int32(0)
     for word in range(words.size):
-        if words[word]:
-            for index in range(8 * word, 8 * word + 8):
-                found[count] = index
-                count += row[index] != 0
+        bytes_ = words[word]
+        if bytes_:
+            mask = (bytes_ * _GATHER) >> np.uint64(56)
+            for k in range(8):
+                found[count + k] = 8 * word + _SET_BITS[mask, k]
+            count += _HOW_MANY[mask]
     for index in range(8 * words.size, row.size):
         found[count] = index
         count += row[index] != 0
@@ -55,29 +65,23 @@ def add_dense(active: np.ndarray, words: np.ndarray, weight: np.ndarray, exponen
 
     Args:
         active: uint8 (step, sample, pre); words: the same memory as uint64 (step, sample, pre // 8), or of length 0.
-        weight: int16 (pre, post padded to `LANES`), one row per source, so that an event adds one contiguous row.
+        weight: int16 (pre + 1, post padded to `LANES`), one row per source, so that an event adds one contiguous row;
+            the last row is zero and fills the last eight events up.
     """
     steps, samples, pre = active.shape
     width, post = weight.shape[1], activation.shape[2]
     for sample in prange(samples):
-        found = np.empty(pre + 8, np.uint64)
+        found = np.empty(pre + 16, np.uint32)
         short = np.zeros(width, np.int16)
         total = np.zeros(width, np.int32)
         for step in range(steps):
             count = _events(active[step, sample], words[step, sample], found)
+            found[count : count + 8] = pre
             total[:] = 0
             for start in range(0, count, MOST_EVENTS):
-                stop = min(start + MOST_EVENTS, count)
                 short[:] = 0
-                event = start
-                while event + 8 <= stop:
+                for event in range(start, min(start + MOST_EVENTS, count), 8):
                     _add_eight(short, weight, found[event : event + 8])
-                    event += 8
-                while event < stop:
-                    row = found[event]
-                    for j in range(width):
-                        short[j] += weight[row, j]
-                    event += 1
                 for j in range(width):
                     total[j] += short[j]
             out = activation[step, sample]
