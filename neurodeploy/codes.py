@@ -159,6 +159,9 @@ EXPLANATIONS: dict[str, str] = {
     "(rate, latency, delta), or compile with --calibration on data of the real kind, which makes the input graded.",
     "ND221": "The data hold values outside the range the model was compiled for, where the 24-bit currents could wrap "
     "around. Compile again with --calibration on data of this range.",
+    "ND222": "The example the model was saved with had only values on a coarse grid, sixteenths for instance, and was "
+    "compiled to payloads of exactly these levels. The data hold values in between, which would be rounded without a "
+    "record. Compile with --calibration on data like these, and the rounding becomes part of the record.",
     # ND3xx: backends
     # ND300-ND329: Lava
     "ND300": "lava-nc is not installed, or not in the version all claims about it are tested against. It declares "

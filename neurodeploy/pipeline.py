@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.metadata import version
+from math import prod
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -27,7 +28,7 @@ from neurodeploy.errors import Change, Finding, UnsupportedError, UsageError, Ve
 from neurodeploy.evaluation import activity, energy, fidelity, rounding
 from neurodeploy.hardware import HardwareProfile, load_profile
 from neurodeploy.ir.network import Network
-from neurodeploy.ir.nodes import InputKind
+from neurodeploy.ir.nodes import InputKind, grid_levels
 from neurodeploy.lowering import lower
 from neurodeploy.results import RunResult
 
@@ -66,6 +67,7 @@ def compile(
     *,
     calibration: str | Path | None = None,
     steps: int | None = None,
+    encoding: datasets.Encoding | None = None,
     allow: Collection[str] = (),
     progress: Progress | None = None,
     **loading: Any,
@@ -76,7 +78,9 @@ def compile(
         model: a file, "file.py:Net" together with `weights`, or a Network.
         target: a shipped profile's name or the path of a profile.
         calibration: data (see `read_data`) on which ranges are measured; without it they are bounded from the weights.
-        steps: length of an encoding for models that record none: rate coding for spikes, direct current otherwise.
+        steps: length of the encoding; models that record none get rate coding for spikes, direct current otherwise.
+        encoding: how images become input, in place of what the model records; "direct" and "rows" are currents in
+            [0, 1], the others spikes.
         allow: codes of substitutions the user accepts.
         loading: weights, example_shape, dt, trust_pickle of `frontends.load`.
 
@@ -86,7 +90,7 @@ def compile(
     profile = load_profile(target)
     backend = _backend(profile.backend)
     network = model if isinstance(model, Network) else load(model, allow=allow, **loading)
-    network = _with_encoding(network, steps)
+    network = _with_encoding(network, steps, encoding)
     ranges = None
     if calibration is not None:
         samples = read_data(calibration, network.encoding, network.input_node.shape, CALIBRATION_SAMPLES)
@@ -112,7 +116,7 @@ def read_data(data: str | Path, encoding: dict | None, shape: tuple[int, ...], l
 
     Args:
         encoding: the model's own `datasets.Encoding` in plain form; only datasets by name need one.
-        shape: of one input step; a trailing shape of the same size is reshaped to it.
+        shape: of one input step; flat samples are reshaped to it, any other order of axes is refused.
 
     Raises:
         LoadError: when the file or dataset cannot be read.
@@ -129,8 +133,9 @@ def read_data(data: str | Path, encoding: dict | None, shape: tuple[int, ...], l
         recording = datasets.load_npz(data)
         name, inputs = recording.name, recording.inputs[:, :limit]
         labels = None if recording.labels is None else recording.labels[:limit]
-    if int(np.prod(inputs.shape[2:])) != int(np.prod(shape)):
-        raise UsageError(_wrong_shape(name, inputs.shape[2:], shape))
+    found = inputs.shape[2:]
+    if found != shape and found != (prod(shape),) and _without_ones(found) != _without_ones(shape):
+        raise UsageError(_wrong_shape(name, found, shape))
     return Samples(name, inputs.reshape(*inputs.shape[:2], *shape), labels)
 
 
@@ -244,18 +249,28 @@ def availability(profile: HardwareProfile) -> dict[str, Finding | None]:
     return {executor: None if executor == "engine" else missing for executor in EXECUTORS}
 
 
+def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(n for n in shape if n != 1)
+
+
 def _backend(name: str) -> ModuleType:
     if name not in BACKENDS:
         raise UsageError(_unknown("backend", name, tuple(BACKENDS)))
     return import_module(BACKENDS[name])
 
 
-def _with_encoding(network: Network, steps: int | None) -> Network:
-    """Set the length of the encoding; a network that records none gets the plainest one for its input."""
+def _with_encoding(network: Network, steps: int | None, encoding: datasets.Encoding | None) -> Network:
+    """Set the encoding, or the length of the recorded one; a network without one gets the plainest for its input."""
+    if encoding is not None:
+        graded = encoding.kind in ("direct", "rows")
+        kind = InputKind.GRADED if graded else InputKind.SPIKES
+        node = network.input_node
+        node = node if node.kind is kind else replace(node, kind=kind, low=0.0, high=1.0, levels=None)
+        return replace(network, encoding=encoding.to_plain(), nodes=network.nodes | {network.input: node})
     if steps is None:
         return network
-    kind = "rate" if network.input_node.kind is InputKind.SPIKES else "direct"
-    recorded = network.encoding or datasets.Encoding(kind, steps).to_plain()
+    plainest = "rate" if network.input_node.kind is InputKind.SPIKES else "direct"
+    recorded = network.encoding or datasets.Encoding(plainest, steps).to_plain()
     return replace(network, encoding={**recorded, "steps": steps})
 
 
@@ -269,7 +284,7 @@ def _covering(network: Network, samples: Samples) -> Network:
         kind=InputKind.SPIKES if binary else InputKind.GRADED,
         low=low,
         high=high,
-        levels=node.levels if (low, high) == (node.low, node.high) else None,
+        levels=grid_levels(inputs, high),
     )
     return replace(network, nodes=network.nodes | {network.input: wider})
 
@@ -301,6 +316,6 @@ def _wrong_shape(name: str, found: tuple[int, ...], wanted: tuple[int, ...]) -> 
         "ND403",
         name,
         f"samples of shape {found}",
-        f"the model reads {wanted} per step",
-        "give data of the model's own shape, as (step, sample, *neuron)",
+        f"the model reads {wanted} per step, channels first, and axes are not guessed",
+        "give data of the model's own shape, as (step, sample, *neuron), or flat in its order",
     )

@@ -35,14 +35,14 @@ _HOW_MANY = np.array([mask.bit_count() for mask in range(256)], np.int32)
 @njit(cache=True)
 def _events(row: np.ndarray, words: np.ndarray, found: np.ndarray) -> int:
     """Write the indices of the ones in `row` into `found` and return how many; `words` is the same memory by 8."""
-    count = np.int32(0)
+    count = 0
     for word in range(words.size):
         bytes_ = words[word]
         if bytes_:
             mask = (bytes_ * _GATHER) >> np.uint64(56)
             for k in range(8):
                 found[count + k] = 8 * word + _SET_BITS[mask, k]
-            count += _HOW_MANY[mask]
+            count += int(_HOW_MANY[mask])
     for index in range(8 * words.size, row.size):
         found[count] = index
         count += row[index] != 0

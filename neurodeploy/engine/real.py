@@ -67,6 +67,28 @@ def run_real(
     return result, {name: Ranges(peak_i[name], peak_v[name]) for name in populations}
 
 
+def drives(network: Network, now: dict[str, np.ndarray], before: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return what reaches each population in one step, gain included, float64 (sample, neuron).
+
+    Args:
+        now, before: activity (sample, *shape) of the input and every population in this step and the one before; an
+            empty `before` is a step before the first, in which everything was silent.
+    """
+    samples = len(now[network.input])
+    flat_now = {name: x.reshape(samples, -1).astype(np.float64) for name, x in now.items() if name in network.nodes}
+    flat_before = {name: x.reshape(samples, -1).astype(np.float64) for name, x in before.items()}
+    reached = {}
+    for name, node in network.nodes.items():
+        if name == network.input:
+            continue
+        x = _gather(network, name, flat_now, flat_before, samples)
+        if isinstance(node, LIF):
+            reached[name] = x if node.gain is None else node.gain.reshape(-1) * x
+        else:
+            flat_now[name] = apply(node, x)
+    return reached
+
+
 @dataclass
 class _State:
     """Current, membrane and last spikes of a population, float64 (sample, neuron)."""

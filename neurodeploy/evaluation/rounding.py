@@ -1,34 +1,41 @@
-"""Does rounding explain it? The integer program beside the float network, and the first difference accounted for.
+"""Does rounding explain it? The integer program beside the float network, every decision to spike accounted for.
 
-Up to the first difference in time and causal order, both saw the same spikes. So the membranes of the neuron that
-differs may be apart only by what was rounded on the way, and that distance has a bound that follows from the recorded
-integers alone:
+A population of the program is followed in real numbers, with the weights as they were meant, but with the input and
+the resets that the program's own spikes gave it. Its membranes may then be apart from the integers' only by what was
+rounded on the way, and that distance has a bound that follows from the recorded integers alone:
 
-    e_i(t) = alpha e_i(t-1) + |d alpha| |i(t-1)| + sum |dw| |x| + |w| |dx| + |d bias| + units
+    e_i(t) = alpha e_i(t-1) + |d alpha| |i(t-1)| + |sum w x - sum w' x'| + |d bias| + units
     e_v(t) = beta e_v(t-1) + |d beta| |v(t-1)| + e_i(t) + |d theta| + units
 
-A difference within the bound is rounding; one beyond it is a defect. So that a wrong weight cannot excuse itself, every
-integer is first held against the number it stands for: it must be the nearest one.
+A spike where the real membrane is below threshold by more than the bound, or silence where it is above by more, is a
+defect; every other difference is rounding. So that a wrong number cannot excuse itself, every integer is first held
+against the number it stands for, of which it must be the nearest, and what reaches each population through the lowered
+network against what the source itself delivers.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from neurodeploy.artifact import CompiledModel
-from neurodeploy.engine.real import apply
+from neurodeploy.engine.real import apply, drives
 from neurodeploy.evaluation import fidelity
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.nodes import LIF, Conv, Linear, Reset, SparseLinear
-from neurodeploy.ir.program import DECAY_ONE, STATE_SHIFT, Neuron, Population, Program, Projection
+from neurodeploy.ir.program import DECAY_ONE, STATE_SHIFT, Population, Program, Projection
 from neurodeploy.lowering import lower
 from neurodeploy.results import RunResult
 
 FLOAT32 = 1e-5
 """Relative error granted to the source's own single-precision arithmetic."""
+CHUNK = 16
+"""Samples followed at once."""
+DELIVERED = 1e-9
+"""Relative difference granted between the source's sums and the lowered network's, both in double precision."""
 
 
 def certify(
@@ -47,27 +54,42 @@ def certify(
         accuracy = {
             name: float(np.mean(r.predictions == labels)) for name, r in (("source", source), ("program", ours))
         }
+    wrong = [*misrounded(model), *misdelivered(model, inputs, ours)]
+    unexplained = list(beyond_rounding(model, inputs, ours))
     first = outcome["first_divergence"]
-    explained, wrong = True, misrounded(model)
     if first is not None:
-        at = _Place(first["step"], first["sample"], first["population"], tuple(first["neuron"]))
-        distance, bound = (float(x) for x in margins(model, inputs, ours, at))
-        explained = bool(distance <= bound)
-        verdict = "rounding" if explained else "not rounding"
-        outcome["first_divergence"] |= {
-            "distance_to_threshold": distance,
-            "rounding_bound": bound,
-            "likely_cause": f"{verdict}: the source's membrane is {distance:.3g} from threshold, "
-            f"and the recorded roundings can move it by {bound:.3g} there",
-        }
+        outcome["first_divergence"] |= _explained(model, inputs, ours, first)
+    if unexplained:
+        outcome["first_divergence"] = unexplained[0]
     return outcome | {
         "spike_agreement": fidelity.agreement(source, ours),
         "decision_agreement": float(np.mean(source.predictions == ours.predictions)),
         "accuracy": accuracy,
-        "explained_by_rounding": explained,
+        "explained_by_rounding": not unexplained,
+        "unexplained": unexplained,
         "misrounded": wrong,
-        "verified": explained and not wrong,
+        "verified": not unexplained and not wrong,
     }
+
+
+def misdelivered(model: CompiledModel, inputs: np.ndarray, ours: RunResult) -> list[str]:
+    """Return every population that the lowered network feeds otherwise than the source does, as text.
+
+    Both are given the program's own spikes of `CHUNK` samples, and must deliver the same sums to every population.
+    """
+    lowered, wrong = lower(model.source), {}
+    part = slice(0, CHUNK)
+    for step in range(len(inputs)):
+        now = {name: spikes[step, part] for name, spikes in ours.spikes.items()} | {
+            model.source.input: inputs[step, part]
+        }
+        before = {name: spikes[step - 1, part] for name, spikes in ours.spikes.items()} if step else {}
+        meant, delivered = drives(model.source, now, before), drives(lowered, now, before)
+        for name, should in meant.items():
+            error, size = float(np.abs(delivered[name] - should).max(initial=0)), float(np.abs(should).max(initial=1))
+            if error > DELIVERED * size and name not in wrong:
+                wrong[name] = f"{name}: its input is off by {error:.3g} at step {step}, before any rounding"
+    return list(wrong.values())
 
 
 def misrounded(model: CompiledModel) -> list[str]:
@@ -132,54 +154,123 @@ def total_bias(network: Network, population: Population) -> np.ndarray:
     return total
 
 
-@dataclass(frozen=True)
-class _Place:
-    step: int
-    sample: int
-    population: str
-    neuron: tuple[int, ...]
+@dataclass(frozen=True, eq=False)
+class Followed:
+    """One population followed in real numbers: arrays (step, sample, neuron) in membrane units.
 
-
-def margins(model: CompiledModel, inputs: np.ndarray, ours: RunResult, at: _Place) -> tuple[float, float]:
-    """Return how far the source's membrane is from threshold at `at`, and how far rounding can have moved it.
-
-    Both are computed for that one neuron, in membrane units, from the spikes that both runs had in common until then.
+    The neuron fires for sure above `high` + `bound` and is silent for sure below `low` - `bound`. low and high are the
+    threshold, except under Reset.SUBTRACT, which doubles it while the membrane is above it: rounding may decide that.
     """
-    network, program = lower(model.source), model.program
-    population = program.population(at.population)
-    node = network.populations[at.population]
-    flat = int(np.ravel_multi_index(at.neuron, population.shape))
-    drive, rounded, slack = _drives(network, program, population, inputs, ours, at, flat)
-    fired = ours.spikes[at.population][:, at.sample].reshape(len(inputs), -1)[: at.step, flat]
-    return _propagate(_Cell.of(node, population, flat), drive, rounded, slack, fired)
+
+    membrane: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    bound: np.ndarray
+
+    def distance(self) -> np.ndarray:
+        """Return how far the membrane is from where its decision turns."""
+        return np.maximum(np.maximum(self.low - self.membrane, self.membrane - self.high), 0.0)
+
+    def defects(self, spikes: np.ndarray) -> np.ndarray:
+        """Return where `spikes` (step, sample, neuron) decide otherwise than rounding allows, bool."""
+        too_eager = (spikes != 0) & (self.membrane < self.low - self.bound)
+        too_lazy = (spikes == 0) & (self.membrane > self.high + self.bound)
+        return too_eager | too_lazy
 
 
-def _drives(
-    network: Network,
-    program: Program,
-    population: Population,
-    inputs: np.ndarray,
-    ours: RunResult,
-    at: _Place,
-    flat: int,
+def beyond_rounding(model: CompiledModel, inputs: np.ndarray, ours: RunResult) -> Iterator[dict[str, Any]]:
+    """Yield, for each population that has any, the first decision that no rounding explains, as JSON values."""
+    network = lower(model.source)
+    for population in model.program.populations:
+        for first in range(0, inputs.shape[1], CHUNK):
+            part = slice(first, first + CHUNK)
+            spikes = _flat(ours.spikes[population.name][:, part])
+            followed = follow(network, model.program, population, inputs, ours, part)
+            defects = np.argwhere(followed.defects(spikes))
+            if len(defects):
+                step, sample, neuron = (int(i) for i in defects[0])
+                index = [int(i) for i in np.unravel_index(neuron, population.shape)]
+                fired = float(spikes[step, sample, neuron])
+                margin = _margin(followed, step, sample, neuron, "not rounding")
+                yield {
+                    "step": step,
+                    "population": population.name,
+                    "sample": first + sample,
+                    "neuron": index,
+                    "quantity": "spikes",
+                    "expected": 1 - fired,
+                    "actual": fired,
+                } | margin
+                break
+
+
+def _explained(model: CompiledModel, inputs: np.ndarray, ours: RunResult, first: dict[str, Any]) -> dict[str, Any]:
+    """Return the margins at the first difference from the source, where both saw the same spikes until then."""
+    population = model.program.population(first["population"])
+    part = slice(first["sample"], first["sample"] + 1)
+    followed = follow(lower(model.source), model.program, population, inputs, ours, part)
+    return _margin(followed, first["step"], 0, int(np.ravel_multi_index(first["neuron"], population.shape)), "rounding")
+
+
+def _margin(followed: Followed, step: int, sample: int, neuron: int, verdict: str) -> dict[str, Any]:
+    at = (step, sample, neuron)
+    distance, bound = float(followed.distance()[at]), float(followed.bound[at])
+    return {
+        "distance_to_threshold": distance,
+        "rounding_bound": bound,
+        "likely_cause": f"{verdict}: the source's membrane is {distance:.3g} from threshold, "
+        f"and the recorded roundings can move it by {bound:.3g} there",
+    }
+
+
+def follow(
+    network: Network, program: Program, population: Population, inputs: np.ndarray, ours: RunResult, part: slice
+) -> Followed:
+    """Follow `population` in real numbers through the samples `part`, reset and fed by the program's own spikes."""
+    drive, rounded, slack = _delivered(network, program, population, inputs, ours, part)
+    cell = _Cell.of(network.populations[population.name], population)
+    fired = _flat(ours.spikes[population.name][:, part]) != 0
+    shape = drive.shape[1:]
+    i, v, e_i, e_v = (np.zeros(shape) for _ in range(4))
+    kept = Followed(*(np.empty(drive.shape) for _ in range(4)))
+    for step, x in enumerate(drive):
+        before = fired[step - 1] if step else np.zeros(shape, bool)
+        e_i = (cell.alpha + cell.d_alpha) * e_i + cell.d_alpha * np.abs(i) + np.abs(x - rounded[step]) + slack
+        e_i = e_i + 2 * cell.unit
+        i = cell.alpha * i + x
+        v, e_v = cell.reset_at_spike(v, e_v, before)
+        kept.low[step], kept.high[step] = cell.thresholds(v, e_v)
+        e_v = (cell.beta + cell.d_beta) * e_v + cell.d_beta * np.abs(v) + e_i + cell.unit
+        v, e_v = cell.reset_next_step(cell.beta * v + i, e_v, before)
+        kept.membrane[step] = v
+        kept.bound[step] = e_v + 2 * cell.d_theta + FLOAT32 * (np.abs(v) + np.abs(i) + cell.theta)
+    return kept
+
+
+def _flat(record: np.ndarray) -> np.ndarray:
+    return record.reshape(*record.shape[:2], -1)
+
+
+def _delivered(
+    network: Network, program: Program, population: Population, inputs: np.ndarray, ours: RunResult, part: slice
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """Return what the neuron received at each step, in real and in rounded weights, and what flooring shifts lose."""
-    steps = at.step + 1
-    drive, rounded, slack = np.zeros(steps), np.zeros(steps), 0.0
+    """Return what each neuron received in real and in rounded weights, (step, sample, neuron), and what shifts lose."""
+    shape = (len(inputs), len(range(*part.indices(inputs.shape[1]))), population.size)
+    drive, rounded, slack = np.zeros(shape), np.zeros(shape), 0.0
     for projection in program.incoming(population.name):
         node = network.nodes[projection.name]
         entered = projection.source == program.input.name
-        history = (inputs if entered else ours.spikes[projection.source])[:steps, at.sample].reshape(steps, -1)
-        history = np.asarray(history, np.float64)
+        history = _flat((inputs if entered else ours.spikes[projection.source])[:, part]).astype(np.float64)
         payload = program.input.scale if entered else 1.0
         seen = payload * np.rint(history / payload)
         if projection.recurrent:
             history, seen = (np.concatenate([np.zeros_like(x[:1]), x[:-1]]) for x in (history, seen))
-        drive += apply(node, history)[:, flat]
-        rounded += apply(_dequantized(node, projection, population.scale * payload), seen)[:, flat]
+        scaled = _dequantized(node, projection, population.scale * payload)
+        drive += apply(node, history.reshape(-1, history.shape[2])).reshape(shape)
+        rounded += apply(scaled, seen.reshape(-1, seen.shape[2])).reshape(shape)
         slack += 1 / population.scale if projection.exponent < 0 else 0.0
     neuron = population.neuron
-    bias = int(neuron.bias_mantissa.reshape(-1)[flat if neuron.bias_mantissa.size > 1 else 0]) << neuron.bias_exponent
+    bias = neuron.bias_mantissa.astype(np.float64) * 2.0**neuron.bias_exponent
     return drive, rounded + bias / (population.scale * (1 << STATE_SHIFT)), slack
 
 
@@ -195,65 +286,57 @@ def _dequantized(node: Any, projection: Projection, scale: float) -> Any:
     return replace(node, weight=mantissa.reshape(node.weight.shape), bias=None)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Cell:
-    """One neuron's parameters: as meant, and by how much the program's differ."""
+    """A population's parameters, () or (neuron,): as meant, and by how much the program's differ."""
 
-    beta: float
-    alpha: float
-    theta: float
+    beta: np.ndarray
+    alpha: np.ndarray
+    theta: np.ndarray
     reset: Reset
-    d_beta: float
-    d_alpha: float
-    d_theta: float
+    d_beta: np.ndarray
+    d_alpha: np.ndarray
+    d_theta: np.ndarray
     unit: float
 
     @staticmethod
-    def of(node: LIF, population: Population, flat: int) -> _Cell:
-        def pick(values: np.ndarray) -> float:
-            return float(values.reshape(-1)[flat if values.size > 1 else 0])
+    def of(node: LIF, population: Population) -> _Cell:
+        def flat(values: np.ndarray) -> np.ndarray:
+            return values.reshape(-1) if values.ndim else values
 
-        neuron: Neuron = population.neuron
-        alpha = 0.0 if node.alpha is None else pick(node.alpha)
-        beta, theta = pick(node.beta), pick(node.threshold)
+        neuron = population.neuron
+        beta, theta = flat(node.beta), flat(node.threshold)
+        alpha = np.zeros(()) if node.alpha is None else flat(node.alpha)
         return _Cell(
             beta,
             alpha,
             theta,
             node.reset,
-            abs(1 - pick(neuron.dv) / DECAY_ONE - beta),
-            abs(1 - pick(neuron.du) / DECAY_ONE - alpha),
-            abs(pick(neuron.vth) / population.scale - theta),
+            np.abs(1 - flat(neuron.dv) / DECAY_ONE - beta),
+            np.abs(1 - flat(neuron.du) / DECAY_ONE - alpha),
+            np.abs(flat(neuron.vth) / population.scale - theta),
             1 / (population.scale * (1 << STATE_SHIFT)),
         )
 
+    def reset_at_spike(self, v: np.ndarray, e_v: np.ndarray, fired: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Apply what a spike of the step before did in that step."""
+        if self.reset is Reset.ZERO:
+            return np.where(fired, 0.0, v), np.where(fired, 0.0, e_v)
+        if self.reset is Reset.SUBTRACT:
+            return v - fired * self.theta, e_v + fired * self.d_theta
+        return v, e_v
 
-def _propagate(
-    cell: _Cell, drive: np.ndarray, rounded: np.ndarray, slack: float, fired: np.ndarray
-) -> tuple[float, float]:
-    """Return (|v - theta|, bound) at the last step, following the source's own membrane and the recursion above.
+    def thresholds(self, v: np.ndarray, e_v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the least and the greatest threshold that may hold in the step that starts from `v`."""
+        if self.reset is not Reset.SUBTRACT:
+            return np.broadcast_to(self.theta, v.shape), np.broadcast_to(self.theta, v.shape)
+        slack = e_v + self.d_theta
+        return self.theta * (1 + (v > self.theta + slack)), self.theta * (1 + (v > self.theta - slack))
 
-    Reset.SUBTRACT doubles the threshold while v is above it, and rounding may have decided that otherwise: the distance
-    is then to the nearer end of [theta, 2 theta], and nothing between them.
-    """
-    i = v = e_i = e_v = 0.0
-    low = high = cell.theta
-    for step, x in enumerate(drive):
-        before = bool(step and fired[step - 1])
-        e_i = (cell.alpha + cell.d_alpha) * e_i + cell.d_alpha * abs(i)
-        e_i += abs(x - rounded[step]) + slack + 2 * cell.unit
-        i = cell.alpha * i + x
-        if before and cell.reset is Reset.ZERO:
-            v = e_v = 0.0
-        if before and cell.reset is Reset.SUBTRACT:
-            v, e_v = v - cell.theta, e_v + cell.d_theta
-        low = 2 * cell.theta if cell.reset is Reset.SUBTRACT and v > cell.theta + e_v + cell.d_theta else cell.theta
-        high = 2 * cell.theta if cell.reset is Reset.SUBTRACT and v > cell.theta - e_v - cell.d_theta else cell.theta
-        e_v = (cell.beta + cell.d_beta) * e_v + cell.d_beta * abs(v) + e_i + cell.unit
-        v = cell.beta * v + i
-        if before and cell.reset is Reset.ZERO_NEXT_STEP:
-            v = e_v = 0.0
-        if before and cell.reset is Reset.SUBTRACT_NEXT_STEP:
-            v, e_v = v - cell.theta, e_v + cell.d_theta
-    distance = max(low - v, v - high, 0.0)
-    return distance, e_v + 2 * cell.d_theta + FLOAT32 * (abs(v) + abs(i) + cell.theta)
+    def reset_next_step(self, v: np.ndarray, e_v: np.ndarray, fired: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Apply what a spike of the step before does in this one."""
+        if self.reset is Reset.ZERO_NEXT_STEP:
+            return np.where(fired, 0.0, v), np.where(fired, 0.0, e_v)
+        if self.reset is Reset.SUBTRACT_NEXT_STEP:
+            return v - fired * self.theta, e_v + fired * self.d_theta
+        return v, e_v

@@ -55,6 +55,23 @@ class Input:
     levels: int | None = None
 
 
+MAX_LEVELS = 255
+"""The finest grid that input values are looked for on: 8 bits."""
+ON_GRID = 1e-6
+"""How far from a level a value may be, relative to the largest: single precision."""
+
+
+def grid_levels(values: np.ndarray, high: float) -> int | None:
+    """Return the smallest number of equal steps from 0 to `high` on which every value lies, up to 255, or None."""
+    if high <= 0 or not np.any(values):
+        return None
+    fractions = np.unique(np.asarray(values, np.float64)) / high
+    for levels in range(1, MAX_LEVELS + 1):
+        if np.all(np.abs(fractions - np.round(fractions * levels) / levels) <= ON_GRID):
+            return levels
+    return None
+
+
 @dataclass(frozen=True, eq=False)
 class Linear:
     """y = W x + b; weight (post, pre), bias (post,) or None."""

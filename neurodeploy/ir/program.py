@@ -27,7 +27,8 @@ STATE_MAX = (1 << 23) - 1
 class InputPort:
     """Where spikes (payload 1) or graded spikes (integer payload of `bits` plus sign) enter.
 
-    A payload p stands for the real value p * scale.
+    A payload p stands for the real value p * scale. `exact` says that all values are whole payloads, so that others are
+    refused instead of rounded.
     """
 
     name: str
@@ -37,6 +38,7 @@ class InputPort:
     bits: int = 1
     low: int = 0
     high: int = 1
+    exact: bool = True
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,8 +1,8 @@
 """Turn average pools into convolutions, merged with the convolution beside them where one kernel can say both.
 
 Conv then pool: the kernel convolved with a box, strides multiplied. Pool then conv: each tap spread over its box.
-Both are exact when no zero padding of one is seen through the other; otherwise the pool stays a depthwise convolution
-of its own and `compose_maps` multiplies the two out.
+Both are exact when one's output is the other's input as it is, no reshape between them, and no zero padding of one is
+seen through the other; otherwise the pool stays a depthwise convolution and `compose_maps` multiplies the two out.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from neurodeploy.lowering.rewiring import bypass, exchange, sole_reader
 def fold_pools(network: Network) -> Network:
     """Return `network` without AveragePool nodes."""
     for name in list(network.nodes):
-        node = network.nodes.get(name)
-        edge = sole_reader(network, name) if isinstance(node, Conv | AveragePool) else None
+        node, edge = network.nodes.get(name), sole_reader(network, name)
         reader = network.nodes[edge.target] if edge else None
         merged = None
-        if isinstance(node, Conv) and isinstance(reader, AveragePool):
-            merged = _conv_then_pool(node, reader)
-        elif isinstance(node, AveragePool) and isinstance(reader, Conv):
-            merged = _pool_then_conv(node, reader)
+        match node, reader:
+            case Conv(), AveragePool() if node.shape == reader.input_shape:
+                merged = _conv_then_pool(node, reader)
+            case AveragePool(), Conv() if node.shape == reader.input_shape:
+                merged = _pool_then_conv(node, reader)
         if edge and merged:
             network = exchange(bypass(network, edge.target), name, merged)
     for name, node in network.nodes.items():

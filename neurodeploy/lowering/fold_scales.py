@@ -22,7 +22,7 @@ def fold_scales(network: Network) -> Network:
             continue
         edge = sole_reader(network, name)
         scale = network.nodes[edge.target] if edge else None
-        if edge and isinstance(scale, Scale) and len(scale.weight) == node.weight.shape[0]:
+        if edge and isinstance(scale, Scale) and scale.shape == node.shape:
             network = exchange(bypass(network, edge.target), name, _folded(node, scale))
     return network
 

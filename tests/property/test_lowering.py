@@ -74,6 +74,11 @@ CHAINS = {
     "flatten, linear, scale": ["flatten", "linear", "scale"],
     "pool, flatten, linear": ["average", "flatten", "linear"],
     "conv, conv": ["conv", "conv"],
+    "conv, reshape, pool": ["conv", "turn", "average"],
+    "pool, reshape, conv": ["average", "turn", "conv"],
+    "conv, reshape, scale": ["conv", "turn", "scale"],
+    "conv, flatten, scale": ["conv", "flatten", "scale"],
+    "reshape, conv": ["turn", "conv"],
     "nothing": [],
 }
 
@@ -93,6 +98,8 @@ def chain(rng: np.random.Generator, kinds: list[str]) -> list:
                 node = AveragePool(shape, (2, 2), (2, 2), (1, 1))
             case "scale":
                 node = Scale(dyadic(rng, shape[0]), dyadic(rng, shape[0]), shape)
+            case "turn":
+                node = Reshape(shape, (shape[1], shape[0], shape[2]))
             case "flatten":
                 node = Reshape(shape, (int(np.prod(shape)),))
             case "linear":

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neurodeploy import pipeline
+from neurodeploy import datasets, pipeline
 from neurodeploy.engine import fast
 from neurodeploy.errors import Change, Deviation, UnsupportedError, UsageError
 from neurodeploy.ir.network import Edge, Network
@@ -43,6 +43,42 @@ def test_data_of_another_size_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", inputs=np.zeros((5, 7, 63), np.uint8))
     with pytest.raises(UsageError, match="ND403"):
         pipeline.read_data(tmp_path / "x.npz", None, (64,))
+
+
+def test_axes_in_another_order_are_refused(tmp_path: Path) -> None:
+    """(y, x, channel) has as many values as (channel, y, x), and other ones in each place; lone axes do not matter."""
+    for name, shape in (("hwc", (5, 3, 4, 4, 2)), ("chw", (5, 3, 2, 4, 4)), ("ones", (5, 3, 1, 2, 4, 4))):
+        np.savez(tmp_path / f"{name}.npz", inputs=np.zeros(shape, np.uint8))
+    with pytest.raises(UsageError, match="ND403"):
+        pipeline.read_data(tmp_path / "hwc.npz", None, (2, 4, 4))
+    for name in ("chw", "ones"):
+        assert pipeline.read_data(tmp_path / f"{name}.npz", None, (2, 4, 4)).inputs.shape == (5, 3, 2, 4, 4)
+
+
+def test_values_off_the_recorded_grid_are_refused_until_calibrated(tmp_path: Path) -> None:
+    """Saved with 0, 1/2 and 1 only: quarters are not rounded to halves in silence, and calibration makes room."""
+    inputs = np.random.default_rng(0).integers(0, 5, (6, 9, 64)) / 4
+    np.savez(tmp_path / "x.npz", inputs=inputs)
+    net = network(InputKind.GRADED)
+    net = replace(net, nodes=net.nodes | {"in": replace(net.input_node, levels=2)})
+    samples = pipeline.read_data(tmp_path / "x.npz", None, (64,))
+    with pytest.raises(UnsupportedError, match="ND222"):
+        pipeline.run(pipeline.compile(net, "loihi2-sim"), samples)
+    model = pipeline.compile(net, "loihi2-sim", calibration=tmp_path / "x.npz")
+    assert model.program.input.high == 4
+    assert pipeline.run(model, samples).spikes["lif"].any()
+    np.savez(tmp_path / "y.npz", inputs=np.random.default_rng(0).random((6, 9, 64)))
+    model = pipeline.compile(net, "loihi2-sim", calibration=tmp_path / "y.npz")
+    assert "ND205" in {deviation.code for deviation in model.program.deviations}
+
+
+def test_an_encoding_of_currents_makes_the_input_graded() -> None:
+    """What the user says about the input replaces what a random example suggested."""
+    encoding = datasets.Encoding("direct", 7)
+    model = pipeline.compile(network(), "loihi2-sim", encoding=encoding)
+    assert (model.program.input.kind, model.program.encoding) == (InputKind.GRADED, encoding.to_plain())
+    samples = pipeline.read_data("digits", model.program.encoding, (64,), 5)
+    assert pipeline.run(model, samples).spikes["lif"].shape == (7, 5, 10)
 
 
 def test_images_without_an_encoding_are_refused_and_steps_gives_the_plainest() -> None:

@@ -21,7 +21,7 @@ from neurodeploy.backends.loihi2 import rules
 from neurodeploy.engine.real import Ranges
 from neurodeploy.errors import Change, Deviation, Finding, UnsupportedError, raise_all
 from neurodeploy.ir.network import Network
-from neurodeploy.ir.nodes import LIF, Conv, Input, InputKind, Linear, SparseLinear
+from neurodeploy.ir.nodes import LIF, ON_GRID, Conv, Input, InputKind, Linear, SparseLinear
 from neurodeploy.ir.program import (
     DECAY_ONE,
     STATE_MAX,
@@ -109,7 +109,7 @@ def quantize(network: Network, ranges: dict[str, Ranges] | None = None) -> Progr
     raise_all(UnsupportedError, rules.check(network))
     port = input_port(network)
     latency = rules.latencies(network)
-    populations, projections, deviations, findings = [], [], list(_input_deviations(network, port)), []
+    populations, projections, deviations, findings = [], [], _input_deviations(port), []
     for name, node in network.populations.items():
         feeds = feeds_of(network, name, port)
         bias = _total_bias(node, feeds)
@@ -164,7 +164,8 @@ def _graded_port(network: Network, step: float) -> InputPort:
     node = network.input_node
     low, high = int(np.floor(node.low / step + 1e-9)), int(np.ceil(node.high / step - 1e-9))
     bits = max(-low, high).bit_length()
-    return InputPort(network.input, node.shape, node.kind, step, bits, min(low, 0), max(high, 0))
+    exact = node.levels is not None and round(node.high / step) % node.levels == 0
+    return InputPort(network.input, node.shape, node.kind, step, bits, min(low, 0), max(high, 0), exact)
 
 
 def _readers(network: Network) -> set[str]:
@@ -192,7 +193,8 @@ def payloads(port: InputPort, inputs: np.ndarray) -> np.ndarray:
     """Return real inputs as the integers that enter the chip: uint8 spikes, int32 payloads; of the same shape.
 
     Raises:
-        UnsupportedError: ND220 when spikes are not 0 or 1, ND221 when a value lies outside the range compiled for.
+        UnsupportedError: ND220 when spikes are not 0 or 1, ND221 when a value lies outside the range compiled for,
+            ND222 when it lies between the levels of a grid compiled for.
     """
     if port.kind is InputKind.SPIKES:
         if not _binary(inputs):
@@ -216,6 +218,16 @@ def payloads(port: InputPort, inputs: np.ndarray) -> np.ndarray:
                 f"the network was compiled for {port.low * port.scale:g} to {port.high * port.scale:g}; "
                 "larger currents could wrap",
                 "compile with --calibration on data of this range",
+            )
+        )
+    if port.exact and np.abs(values * port.scale - inputs).max(initial=0) > 2 * ON_GRID * port.high * port.scale:
+        raise UnsupportedError(
+            Finding(
+                "ND222",
+                f"input {port.name}",
+                f"values between the {port.high} levels the network was compiled for",
+                "its example_input had only these values, so no rounding of others was recorded",
+                "compile with --calibration on data like these",
             )
         )
     return values.astype(np.int32)
@@ -410,9 +422,8 @@ def _conv_synapses(node: Conv, mantissa: np.ndarray) -> ConvSynapses:
 # what gets recorded
 
 
-def _input_deviations(network: Network, port: InputPort) -> list[Deviation]:
-    node = network.input_node
-    if port.kind is InputKind.SPIKES or (node.levels and round(node.high / port.scale) % node.levels == 0):
+def _input_deviations(port: InputPort) -> list[Deviation]:
+    if port.exact:
         return []
     what = f"values rounded to payloads of {port.bits} bits"
     return [Deviation("ND205", f"input {port.name}", what, Change.ROUNDING, port.scale / 2, "input value")]
