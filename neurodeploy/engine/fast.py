@@ -30,8 +30,8 @@ from neurodeploy.ir.program import (
 )
 from neurodeploy.results import RunResult, decide
 
-CHUNK_BYTES = 1 << 28
-"""Activations held at once; larger batches are run in chunks of samples."""
+CHUNK_BYTES = 1 << 22
+"""Activations of a layer held at once, few enough to stay in cache; a batch is run in chunks of samples."""
 LARGEST_ACTIVATION = 1 << 24
 """Beyond this an activation shifted by six could leave 32 bits."""
 
@@ -52,30 +52,45 @@ def run_fast(
     started = time.perf_counter()
     steps, samples = inputs.shape[:2]
     layers = [_Layer.of(program, population) for population in program.populations]
-    port_type = np.uint8 if program.input.kind is InputKind.SPIKES else np.int32
-    flat = np.ascontiguousarray(inputs.reshape(steps, samples, -1), port_type)
-    widest = max([population.size for population in program.populations])
-    chunk = max(1, CHUNK_BYTES // (4 * steps * widest))
-    parts = []
+    run = _Run.of(program, inputs, record_states)
+    chunk = min(samples, max(1, CHUNK_BYTES // (4 * steps * max(layer.population.size for layer in layers))))
+    scratch = [np.empty((chunk, steps, layer.population.size), np.int32) for layer in layers]
     for first in range(0, samples, chunk):
-        part = flat if chunk >= samples else np.ascontiguousarray(flat[:, first : first + chunk])
-        parts.append(_run_chunk(program, layers, part, record_states))
+        count = min(chunk, samples - first)
+        for layer, activation in zip(layers, scratch, strict=True):
+            _advance(layer, run, first, activation[:count])
         if progress:
-            progress(min(first + chunk, samples), samples)
+            progress(first + count, samples)
 
-    def whole(kind: int) -> dict[str, np.ndarray]:
-        records = [part[kind] for part in parts]
-        return {
-            p.name: (
-                np.concatenate([r[p.name] for r in records], axis=1) if len(records) > 1 else records[0][p.name]
-            ).reshape(steps, samples, *p.shape)
-            for p in program.populations
-            if p.name in records[0]
-        }
+    def shaped(records: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {p.name: records[p.name].reshape(steps, samples, *p.shape) for p in program.populations if records}
 
-    spikes = whole(0)
+    spikes = shaped(run.activity)
     seconds = time.perf_counter() - started
-    return RunResult("engine (numba)", spikes, decide(spikes[program.output]), whole(1), whole(2), seconds)
+    states = (shaped(run.currents), shaped(run.voltages))
+    return RunResult("engine (numba)", spikes, decide(spikes[program.output]), *states, seconds)
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """Everything a run writes, (step, sample, neuron) over all samples; `activity` begins with the input."""
+
+    activity: dict[str, np.ndarray]
+    currents: dict[str, np.ndarray]
+    voltages: dict[str, np.ndarray]
+
+    @staticmethod
+    def of(program: Program, inputs: np.ndarray, record_states: bool) -> _Run:
+        steps, samples = inputs.shape[:2]
+        port_type = np.uint8 if program.input.kind is InputKind.SPIKES else np.int32
+        activity = {program.input.name: np.ascontiguousarray(inputs.reshape(steps, samples, -1), port_type)}
+        states: tuple[dict[str, np.ndarray], dict[str, np.ndarray]] = ({}, {})
+        for population in program.populations:
+            shape = (steps, samples, population.size)
+            activity[population.name] = np.empty(shape, np.uint8)
+            for record in states if record_states else ():
+                record[population.name] = np.empty(shape, np.int32)
+        return _Run(activity, *states)
 
 
 def fits_kernels(program: Program) -> bool:
@@ -189,38 +204,39 @@ def _source_shape(program: Program, projection: Projection) -> tuple[int, ...]:
     return program.input.shape if is_input else program.population(projection.source).shape
 
 
-def _run_chunk(
-    program: Program, layers: list[_Layer], payload: np.ndarray, record_states: bool
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, np.ndarray]]:
-    steps, samples = payload.shape[:2]
-    activity = {program.input.name: payload}
-    currents: dict[str, np.ndarray] = {}
-    voltages: dict[str, np.ndarray] = {}
-    for layer in layers:
-        name, size = layer.population.name, layer.population.size
-        activation = np.zeros((steps, samples, size), np.int32)
-        for projection, arrays in layer.feeds:
-            _add(projection, arrays, activity[projection.source], activation)
-        spikes = np.empty((steps, samples, size), np.uint8)
-        shape = (steps, samples, size) if record_states else (0, 0, 0)
-        u, v = np.empty(shape, np.int32), np.empty(shape, np.int32)
-        kernels.advance(activation, *layer.parameters, layer.recurrent, layer.recurrent_exponent, spikes, u, v)
-        activity[name] = spikes
-        if record_states:
-            currents[name], voltages[name] = u, v
-    return {name: activity[name] for name in activity if name != program.input.name}, currents, voltages
+NO_STATES = np.empty((0, 0, 0), np.int32)
 
 
-def _add(projection: Projection, arrays: tuple[np.ndarray, ...], source: np.ndarray, activation: np.ndarray) -> None:
+def _advance(layer: _Layer, run: _Run, first: int, activation: np.ndarray) -> None:
+    """Run one layer over all steps of the samples from `first` on; `activation` (sample, step, neuron) is its scratch."""
+    name = layer.population.name
+    activation.fill(0)
+    for projection, arrays in layer.feeds:
+        _add(projection, arrays, run.activity[projection.source], first, activation)
+    kernels.advance(
+        activation,
+        *layer.parameters,
+        layer.recurrent,
+        layer.recurrent_exponent,
+        first,
+        run.activity[name],
+        run.currents.get(name, NO_STATES),
+        run.voltages.get(name, NO_STATES),
+    )
+
+
+def _add(
+    projection: Projection, arrays: tuple[np.ndarray, ...], source: np.ndarray, first: int, activation: np.ndarray
+) -> None:
     match projection.synapses:
         case DenseSynapses() if source.dtype == np.uint8:
-            kernels.add_dense(source, _words(source), *arrays, projection.exponent, activation)
+            kernels.add_dense(source, _words(source), first, *arrays, projection.exponent, activation)
         case DenseSynapses():
-            kernels.add_dense_graded(source, *arrays, projection.exponent, activation)
+            kernels.add_dense_graded(source, first, *arrays, projection.exponent, activation)
         case ConvSynapses():
-            kernels.add_conv(source, *arrays, activation)
+            kernels.add_conv(source, first, *arrays, activation)
         case SparseSynapses():
-            kernels.add_sparse(source, *arrays, projection.exponent, activation)
+            kernels.add_sparse(source, first, *arrays, projection.exponent, activation)
 
 
 def _words(active: np.ndarray) -> np.ndarray:

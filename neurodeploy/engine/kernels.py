@@ -1,7 +1,9 @@
 """The fast path's inner loops, in Numba: event-driven synapses, vectorized neurons, bit for bit equal to `reference`.
 
-Every kernel runs samples in parallel. Activity is (step, sample, neuron); activations are int32 of the same layout. All
-arithmetic is int32; `fast` checks beforehand that no sum of a program can leave it, and takes the reference otherwise.
+Every kernel runs the samples of one chunk in parallel. Activity is (step, sample, neuron) over all samples, of which
+the chunk begins at `first`; activations are int32 (sample, step, neuron) of the chunk, a scratch that is used again.
+All arithmetic is int32; `fast` checks beforehand that no sum of a program can leave it, and takes the reference
+otherwise.
 """
 
 from __future__ import annotations
@@ -60,7 +62,9 @@ def _add_eight(short: np.ndarray, weight: np.ndarray, rows: np.ndarray) -> None:
 
 
 @njit(cache=True, parallel=True)
-def add_dense(active: np.ndarray, words: np.ndarray, weight: np.ndarray, exponent: int, activation: np.ndarray) -> None:
+def add_dense(
+    active: np.ndarray, words: np.ndarray, first: int, weight: np.ndarray, exponent: int, activation: np.ndarray
+) -> None:
     """Add dense synapses' sums of binary activity to `activation`.
 
     Args:
@@ -68,14 +72,14 @@ def add_dense(active: np.ndarray, words: np.ndarray, weight: np.ndarray, exponen
         weight: int16 (pre + 1, post padded to `LANES`), one row per source, so that an event adds one contiguous row;
             the last row is zero and fills the last eight events up.
     """
-    steps, samples, pre = active.shape
-    width, post = weight.shape[1], activation.shape[2]
+    samples, steps, post = activation.shape
+    pre, width = active.shape[2], weight.shape[1]
     for sample in prange(samples):
         found = np.empty(pre + 16, np.uint32)
         short = np.zeros(width, np.int16)
         total = np.zeros(width, np.int32)
         for step in range(steps):
-            count = _events(active[step, sample], words[step, sample], found)
+            count = _events(active[step, first + sample], words[step, first + sample], found)
             found[count : count + 8] = pre
             total[:] = 0
             for start in range(0, count, MOST_EVENTS):
@@ -84,7 +88,7 @@ def add_dense(active: np.ndarray, words: np.ndarray, weight: np.ndarray, exponen
                     _add_eight(short, weight, found[event : event + 8])
                 for j in range(width):
                     total[j] += short[j]
-            out = activation[step, sample]
+            out = activation[sample, step]
             if exponent >= 0:
                 for j in range(post):
                     out[j] += (2 * total[j]) << exponent
@@ -94,21 +98,23 @@ def add_dense(active: np.ndarray, words: np.ndarray, weight: np.ndarray, exponen
 
 
 @njit(cache=True, parallel=True)
-def add_dense_graded(payload: np.ndarray, weight: np.ndarray, exponent: int, activation: np.ndarray) -> None:
+def add_dense_graded(
+    payload: np.ndarray, first: int, weight: np.ndarray, exponent: int, activation: np.ndarray
+) -> None:
     """Add dense synapses' sums of integer payloads, int32 (step, sample, pre), to `activation`."""
-    steps, samples, pre = payload.shape
-    width, post = weight.shape[1], activation.shape[2]
+    samples, steps, post = activation.shape
+    pre, width = payload.shape[2], weight.shape[1]
     for sample in prange(samples):
         total = np.zeros(width, np.int32)
         for step in range(steps):
             total[:] = 0
             for i in range(pre):
-                value = payload[step, sample, i]
+                value = payload[step, first + sample, i]
                 if value:
                     row = weight[i]
                     for j in range(width):
                         total[j] += value * np.int32(row[j])
-            out = activation[step, sample]
+            out = activation[sample, step]
             for j in range(post):
                 out[j] += _shift(total[j], exponent)
 
@@ -116,6 +122,7 @@ def add_dense_graded(payload: np.ndarray, weight: np.ndarray, exponent: int, act
 @njit(cache=True, parallel=True)
 def add_sparse(
     payload: np.ndarray,
+    first: int,
     weight: np.ndarray,
     targets: np.ndarray,
     starts: np.ndarray,
@@ -128,24 +135,24 @@ def add_sparse(
         payload: uint8 or int32 (step, sample, pre).
         weight, targets: of each synapse, grouped by source; source i owns synapses starts[i] to starts[i + 1].
     """
-    steps, samples, pre = payload.shape
-    post = activation.shape[2]
+    samples, steps, post = activation.shape
+    pre = payload.shape[2]
     for sample in prange(samples):
         total = np.zeros(post, np.int32)
         for step in range(steps):
             total[:] = 0
             for i in range(pre):
-                value = np.int32(payload[step, sample, i])
+                value = np.int32(payload[step, first + sample, i])
                 if value:
                     for k in range(starts[i], starts[i + 1]):
                         total[targets[k]] += value * np.int32(weight[k])
-            out = activation[step, sample]
+            out = activation[sample, step]
             for j in range(post):
                 out[j] += _shift(total[j], exponent)
 
 
 @njit(cache=True, parallel=True)
-def add_conv(payload: np.ndarray, weight: np.ndarray, geometry: np.ndarray, activation: np.ndarray) -> None:
+def add_conv(payload: np.ndarray, first: int, weight: np.ndarray, geometry: np.ndarray, activation: np.ndarray) -> None:
     """Add a convolution's sums to `activation`, event by event: each event adds its kernel around itself.
 
     Args:
@@ -154,21 +161,21 @@ def add_conv(payload: np.ndarray, weight: np.ndarray, geometry: np.ndarray, acti
         geometry: channels, height, width, out channels, out height, out width, then (y, x) pairs of stride, padding,
             dilation, then groups.
     """
-    steps, samples = payload.shape[:2]
+    samples, steps = activation.shape[:2]
     channels, height, width, outs, rows, columns, sy, sx, py, px, dy, dx, groups = geometry
     _, kernel_y, kernel_x, group_out = weight.shape
     for sample in prange(samples):
         total = np.zeros((rows, columns, outs), np.int32)
         for step in range(steps):
             total[:] = 0
-            source = payload[step, sample]
+            source = payload[step, first + sample]
             for index in range(channels * height * width):
                 value = np.int32(source[index])
                 if value == 0:
                     continue
                 channel, place = divmod(index, height * width)
                 y, x = divmod(place, width)
-                first = (channel * groups // channels) * group_out
+                group = (channel * groups // channels) * group_out
                 for ky in range(kernel_y):
                     oy = y + py - ky * dy
                     if oy < 0 or oy % sy or oy >= rows * sy:
@@ -180,8 +187,8 @@ def add_conv(payload: np.ndarray, weight: np.ndarray, geometry: np.ndarray, acti
                         row = weight[channel, ky, kx]
                         out = total[oy // sy, ox // sx]
                         for j in range(group_out):
-                            out[first + j] += value * np.int32(row[j])
-            result = activation[step, sample]
+                            out[group + j] += value * np.int32(row[j])
+            result = activation[sample, step]
             for o in range(outs):
                 for oy in range(rows):
                     for ox in range(columns):
@@ -223,6 +230,7 @@ def advance(
     rule: np.ndarray,
     recurrent: np.ndarray,
     exponent: int,
+    first: int,
     spikes: np.ndarray,
     currents: np.ndarray,
     voltages: np.ndarray,
@@ -230,25 +238,25 @@ def advance(
     """Run the neurons of one population over all steps, samples in parallel.
 
     Args:
-        activation: int32 (step, sample, neuron) of everything that is not recurrent.
+        activation: int32 (sample, step, neuron) of everything that is not recurrent.
         keep_u, keep_v, theta, bias_u, bias_v: int32 (neuron,); keep is 4096 - decay, theta is shifted by six already.
         rule: int32 masks, all ones or zero: zero now, zero next step, subtract a step late, correct at the spike.
         recurrent: int16 (neuron, neuron) rows by source, or of length 0; exponent: its weight exponent.
         spikes: uint8 out (step, sample, neuron).
         currents, voltages: int32 out of the same shape, or of length 0 where states are not wanted.
     """
-    steps, samples, neurons = activation.shape
+    samples, steps, neurons = activation.shape
     zero_now, zero_late, subtract, correct = rule[0], rule[1], rule[2], rule[3]
     for sample in prange(samples):
         u, v = np.zeros(neurons, np.int32), np.zeros(neurons, np.int32)
         back = np.zeros(neurons, np.int32)
         for step in range(steps):
-            a = activation[step, sample]
-            out = spikes[step, sample]
+            a = activation[sample, step]
+            out = spikes[step, first + sample]
             if recurrent.size and step:
                 back[:] = 0
                 for i in range(neurons):
-                    if spikes[step - 1, sample, i]:
+                    if spikes[step - 1, first + sample, i]:
                         row = recurrent[i]
                         for j in range(neurons):
                             back[j] += row[j]
@@ -268,5 +276,5 @@ def advance(
                 w = _ZERO if (now & zero_now) != 0 else w
                 v[j] = _clip(np.int32(w - np.int32(np.int32(now - late) & correct)))
             if currents.size:
-                currents[step, sample] = u
-                voltages[step, sample] = v
+                currents[step, first + sample] = u
+                voltages[step, first + sample] = v
