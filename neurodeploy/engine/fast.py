@@ -208,7 +208,7 @@ NO_STATES = np.empty((0, 0, 0), np.int32)
 
 
 def _advance(layer: _Layer, run: _Run, first: int, activation: np.ndarray) -> None:
-    """Run one layer over all steps of the samples from `first` on; `activation` (sample, step, neuron) is its scratch."""
+    """Run one layer over all steps of the samples from `first` on; `activation` is scratch (sample, step, neuron)."""
     name = layer.population.name
     activation.fill(0)
     for projection, arrays in layer.feeds:
