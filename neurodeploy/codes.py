@@ -81,6 +81,9 @@ EXPLANATIONS: dict[str, str] = {
     "ND028": "The call to record a module makes no sense: net is no torch.nn.Module, the example has no batch axis, or "
     "dt is no positive number of seconds (or contradicts the one the model was saved with). dt may be left out; it is "
     "never invented.",
+    "ND029": "The forward pass writes to a weight or to a parameter of a neuron, for instance to make a threshold adapt "
+    "by hand. A recording holds one value of each, so the network would be another one. Keep parameters constant while "
+    "the network runs.",
     # ND05x-ND06x: data
     "ND050": "A dataset, split, limit or encoding was asked for that does not exist or cannot be: the message names "
     "what there is. An intensity lies in [0, 1]; only the delta encoding has a threshold; rows and delta need images "

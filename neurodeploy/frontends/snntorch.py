@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from neurodeploy.errors import Finding, NetworkError, UnsupportedError, UsageError, raise_all
+from neurodeploy.frontends import constants
 from neurodeploy.frontends.checks import contradictions
 from neurodeploy.frontends.folding import (
     Applied,
@@ -43,6 +44,7 @@ from neurodeploy.ir.nodes import (
     Node,
     Reshape,
     Shape,
+    grid_levels,
 )
 
 ONE_STEP_RUNS = 3
@@ -137,6 +139,7 @@ def _run(net: nn.Module, example: Tensor) -> tuple[Trace, Outputs]:
     trace, outputs = Trace(net), []
     rest = {name: torch.zeros(0) for name in _state_arguments(net)}
     states = rest
+    before = constants.of_net(net, NEURONS)
     for run in range(ONE_STEP_RUNS):
         with trace.watch():
             x = example.clone()
@@ -146,7 +149,20 @@ def _run(net: nn.Module, example: Tensor) -> tuple[Trace, Outputs]:
         if not trace.calls or any(len(calls) != run + 1 for calls in trace.calls.values()):
             break
         states = {name: trace.state_after(tensor) for name, tensor in rest.items()}
+    written = trace.rewritten | constants.changed(before, constants.of_net(net, NEURONS))
+    raise_all(UnsupportedError, [_rewritten(net, *key) for key in sorted(written)])
     return trace, outputs
+
+
+def _rewritten(net: nn.Module, path: str, name: str) -> Finding:
+    module = net.get_submodule(path)
+    return Finding(
+        "ND029",
+        f'{describe(module)} "net.{path}"' if path else "net",
+        f"its {name} is changed while the network runs",
+        "a deployed network has one value for each parameter, the same at every step",
+        f"keep {name} constant in forward; a threshold that adapts needs a neuron model of its own",
+    )
 
 
 def _state_arguments(net: nn.Module) -> list[str]:
@@ -236,18 +252,7 @@ def input_of(shape: Shape, values: np.ndarray, encoding: dict | None) -> Input:
         return Input(shape, InputKind.SPIKES)
     if pixels:
         low, high = min(low, 0.0), max(high, 1.0)
-    return Input(shape, InputKind.GRADED, low, high, _levels(values, high))
-
-
-def _levels(values: np.ndarray, high: float) -> int | None:
-    """Return the smallest number of equal steps from 0 to `high` on whose grid all values lie, at most MAX_LEVELS."""
-    if high <= 0 or not values.any():
-        return None
-    fractions = np.unique(values) / high
-    for levels in range(1, MAX_LEVELS + 1):
-        if np.all(np.abs(fractions - np.round(fractions * levels) / levels) <= 1e-6):
-            return levels
-    return None
+    return Input(shape, InputKind.GRADED, low, high, grid_levels(values, high))
 
 
 class _Builder:

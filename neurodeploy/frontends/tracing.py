@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from neurodeploy.errors import Finding
+from neurodeploy.frontends import constants
 
 NEURONS: dict[type[nn.Module], tuple[str, ...]] = {
     snntorch.Leaky: ("mem",),
@@ -175,6 +176,8 @@ class Trace:
         self.values: list[Value] = []
         self.calls: dict[str, list[NeuronCall]] = {}
         self.findings: list[Finding] = []
+        self.rewritten: set[constants.Key] = set()
+        self._constants: dict[str, dict[str, Any]] = {}
         self._received: dict[int, tuple[nn.Module, str]] = {}
         self._firsts: list[int] = []
         self._next = 1
@@ -495,6 +498,10 @@ class Trace:
             if followed is None and tensor.shape == given["input_"].shape and bool(tensor.count_nonzero()):
                 nonzero.append(state)
         current = self._shadow_or_constant(given["input_"]).clone()
+        with self.silence():
+            present = constants.of_neuron(module, NEURONS[kind])
+        first = self._constants.setdefault(name, present)
+        self.rewritten |= {(name, key) for key in first if present.get(key) != first[key]}
         result = forward(module, *args, **kwargs)
         step = len(history)
         spikes = result[0] if isinstance(result, tuple) else result
