@@ -8,6 +8,7 @@ is quick.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from neurodeploy.artifact import CompiledModel
+    from neurodeploy.datasets import Encoding
     from neurodeploy.hardware import HardwareProfile
     from neurodeploy.pipeline import Samples
 
@@ -91,6 +93,10 @@ def compile_model(
     steps: Annotated[
         int | None, typer.Option("--steps", metavar="T", min=1, help="Length of the encoding of a sample.")
     ] = None,
+    encoding: Annotated[
+        str | None,
+        typer.Option("--encoding", metavar="KIND", help="With --steps: direct, rate, latency, rows, delta."),
+    ] = None,
     allow: Allow = None,
     trust_pickle: TrustPickle = False,
     as_json: Json = False,
@@ -99,12 +105,14 @@ def compile_model(
     from neurodeploy import display, pipeline, summary
     from neurodeploy.artifact import save_artifact
 
+    _check_codes(allow or [])
     with _progress("calibrating") as progress:
         compiled = pipeline.compile(
             model,
             target,
             calibration=calibration,
             steps=steps,
+            encoding=_encoding(encoding, steps),
             allow=allow or (),
             progress=progress,
             weights=weights,
@@ -262,6 +270,9 @@ def program(version: Annotated[bool, typer.Option("--version", help="Print the v
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code; see `app`'s epilog for what it means."""
     arguments = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     as_json, stdout = "--json" in arguments, sys.stdout
     try:
         with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
@@ -281,10 +292,18 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
         return DEFECT
+    except MemoryError as error:
+        return _print_error(_plain_error(_too_large(error)), UsageError.exit_code, as_json, stdout)
     except Exception as error:
         if os.environ.get("NEURODEPLOY_DEBUG"):
             raise
         return _print_error(_plain_error(_our_defect(error)), DEFECT, as_json, stdout)
+
+
+def _too_large(error: MemoryError) -> UsageError:
+    what = str(error) or "more than there is"
+    fix = "fewer samples (--limit), or compile with fewer --steps"
+    return UsageError(Finding("ND411", "memory", what, "the data of this run do not fit into memory", fix))
 
 
 USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
@@ -302,6 +321,31 @@ def _model_and_samples(artifact: Path, data: str, limit: int | None) -> tuple[Co
 def _beside(model: str) -> Path:
     """Return the default artefact: the model file's stem in the current directory."""
     return Path(f"{Path(model.partition('.py:')[0]).stem}.ndc")
+
+
+def _check_codes(codes: list[str]) -> None:
+    """Refuse to allow what no code stands for.
+
+    Raises:
+        UsageError: ND408 with the codes that are close.
+    """
+    from neurodeploy.codes import EXPLANATIONS
+
+    for code in codes:
+        if code not in EXPLANATIONS:
+            raise UsageError(_unknown_code(code, list(EXPLANATIONS)))
+
+
+def _encoding(kind: str | None, steps: int | None) -> Encoding | None:
+    """Return the encoding that --encoding and --steps ask for together."""
+    if kind is None:
+        return None
+    from neurodeploy.datasets import Encoding
+
+    if steps is None:
+        what, fix = "--encoding without --steps", "say how many steps a sample takes: --steps T"
+        raise UsageError(Finding("ND408", "--encoding", what, "an encoding has a length, and none is invented", fix))
+    return Encoding(kind, steps)
 
 
 def _shape(text: str | None) -> tuple[int, ...] | None:

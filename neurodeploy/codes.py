@@ -81,9 +81,9 @@ EXPLANATIONS: dict[str, str] = {
     "ND028": "The call to record a module makes no sense: net is no torch.nn.Module, the example has no batch axis, or "
     "dt is no positive number of seconds (or contradicts the one the model was saved with). dt may be left out; it is "
     "never invented.",
-    "ND029": "The forward pass writes to a weight or to a parameter of a neuron, for instance to make a threshold adapt "
-    "by hand. A recording holds one value of each, so the network would be another one. Keep parameters constant while "
-    "the network runs.",
+    "ND029": "The forward pass writes to a weight or to a parameter of a neuron, for instance to adapt a threshold. "
+    "A recording holds one value of each, so the network would be another one. Keep parameters constant while the "
+    "network runs.",
     # ND05x-ND06x: data
     "ND050": "A dataset, split, limit or encoding was asked for that does not exist or cannot be: the message names "
     "what there is. An intensity lies in [0, 1]; only the delta encoding has a threshold; rows and delta need images "
@@ -201,6 +201,10 @@ EXPLANATIONS: dict[str, str] = {
     "kind. `neurodeploy VERB --help` lists what a verb takes.",
     "ND410": "The artefact could not be written: something that is not an artefact is in the way and is not "
     "overwritten, or the place is not writable. Choose another -o.",
+    "ND411": "The data and what is recorded of the run do not fit into this machine's memory. Use fewer samples with "
+    "--limit, or a shorter encoding with --steps at compile time.",
+    "ND412": "A label is no output neuron: labels count from 0 to one less than the outputs. With such labels an "
+    "accuracy would be meaningless, so none is given. Renumber the labels of the .npz file.",
     "ND429": "neurodeploy itself failed: an exception nobody foresaw. It is our defect. NEURODEPLOY_DEBUG=1 in the "
     "environment prints where it happened; please report that together with the command.",
 }

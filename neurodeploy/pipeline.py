@@ -233,10 +233,14 @@ def verification_error(certificate: dict[str, Any]) -> VerificationError | None:
 
 
 def evaluate(model: CompiledModel, samples: Samples, result: RunResult) -> Evaluation:
-    """Count and judge a run of `model` on `samples`."""
+    """Count and judge a run of `model` on `samples`.
+
+    Raises:
+        UsageError: ND412 when a label is no output neuron.
+    """
     payload = _backend(model.profile.backend).payloads(model.program.input, samples.inputs)
     counted = activity.count(model.program, payload, result)
-    accuracy = None if samples.labels is None else float(np.mean(result.predictions == samples.labels))
+    accuracy = None if samples.labels is None else _accuracy(model, samples.labels, result)
     estimated = energy.estimate(counted, model.profile)
     return Evaluation(
         result.executor, len(result.predictions), accuracy, model.program.latency_steps, counted, estimated
@@ -309,6 +313,15 @@ def _no_encoding(data: str) -> Finding:
         "an encoding is part of what the network was trained with, so it is not guessed",
         "compile with --steps T (rate coding for spikes, direct current otherwise), or save the model with encoding=",
     )
+
+
+def _accuracy(model: CompiledModel, labels: np.ndarray, result: RunResult) -> float:
+    """Return the share of decisions that are the label; labels must be output neurons."""
+    outputs = model.program.population(model.program.output).size
+    if labels.max(initial=0) >= outputs:
+        what, why = f"labels reach {int(labels.max())}", f"the model has {outputs} outputs, numbered from 0"
+        raise UsageError(Finding("ND412", "labels", what, why, "renumber the labels from 0"))
+    return float(np.mean(result.predictions == labels))
 
 
 def _wrong_shape(name: str, found: tuple[int, ...], wanted: tuple[int, ...]) -> Finding:

@@ -173,3 +173,11 @@ def test_without_labels_there_is_no_accuracy() -> None:
     assert pipeline.evaluate(model, samples, pipeline.run(model, samples)).accuracy is None
     labeled = replace(samples, labels=np.array([0, 1, 0]))
     assert pipeline.evaluate(model, labeled, pipeline.run(model, labeled)).accuracy == pytest.approx(2 / 3)
+
+
+def test_labels_that_are_no_outputs_are_refused() -> None:
+    """Labels counted from 1 would score nothing, and say so."""
+    model = pipeline.compile(network(), "loihi2-sim")
+    samples = pipeline.Samples("x", np.zeros((2, 3, 64), np.uint8), np.array([1, 5, 10]))
+    with pytest.raises(UsageError, match="ND412"):
+        pipeline.evaluate(model, samples, pipeline.run(model, samples))
