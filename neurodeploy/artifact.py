@@ -30,11 +30,13 @@ from neurodeploy.ir import codec
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.program import Program
 
-FORMAT = 1
+FORMAT = 2
 FILES = ("manifest.json", "program.json", "arrays.npz", "placement.json", "profile.json", "certificate.json",
          "source.json", "source.npz")  # fmt: skip
 
 
+RECORD = ("target", "dt_s", "provenance", "deviations")
+"""What the manifest says besides its format and fingerprints."""
 UNREADABLE = (
     OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, MemoryError, NotImplementedError, RuntimeError,
     zipfile.BadZipFile, zlib.error,
@@ -133,6 +135,8 @@ def load_artifact(path: str | Path) -> CompiledModel:
             "source": _fingerprint(source_plain, source_arrays),
             "placement": _fingerprint(placement, {}),
             "profile": _fingerprint(tables, {}),
+            "certificates": _fingerprint(certificates, {}),
+            "record": _fingerprint({name: manifest[name] for name in RECORD}, {}),
         }
         slots = tuple(Slot(**slot) for slot in placement.pop("slots"))
         placed = Placement(slots, **placement | {"assumed": tuple(placement["assumed"])})
@@ -153,25 +157,28 @@ def _write_files(model: CompiledModel, folder: Path) -> None:
     source_arrays: dict[str, np.ndarray] = {}
     program = codec.to_plain(model.program, arrays, "program")
     source = codec.to_plain(model.source, source_arrays, "source")
-    manifest = {
-        "format": FORMAT,
+    certificates = list(model.certificates)
+    record = {
         "target": model.profile.id,
         "dt_s": model.program.dt_s,
-        "fingerprints": {
-            "program": _fingerprint(program, arrays),
-            "source": _fingerprint(source, source_arrays),
-            "placement": _fingerprint(json.loads(json.dumps(asdict(model.placement))), {}),
-            "profile": _fingerprint(model.profile.tables, {}),
-        },
         "provenance": model.provenance,
         "deviations": [asdict(deviation) for deviation in model.program.deviations],
     }
+    fingerprints = {
+        "program": _fingerprint(program, arrays),
+        "source": _fingerprint(source, source_arrays),
+        "placement": _fingerprint(asdict(model.placement), {}),
+        "profile": _fingerprint(model.profile.tables, {}),
+        "certificates": _fingerprint(certificates, {}),
+        "record": _fingerprint(record, {}),
+    }
+    manifest = {"format": FORMAT, "fingerprints": fingerprints, **record}
     for name, content in (
         ("manifest.json", manifest),
         ("program.json", program),
         ("placement.json", asdict(model.placement)),
         ("profile.json", model.profile.tables),
-        ("certificate.json", list(model.certificates)),
+        ("certificate.json", certificates),
         ("source.json", source),
     ):
         (folder / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -19,6 +19,13 @@ from neurodeploy.errors import Finding, ProfileError, raise_all
 STATUSES = ("measured", "simulated", "architectural", "software", "derived", "assumed", "unpublished")
 """How a number is known, from best to least."""
 
+NUMBERS = (
+    *(f"limits.core.{name}" for name in ("neurons", "synaptic_memory", "input_axons", "output_axons")),
+    *(f"synapse_encoding.{name}" for name in ("dense_bits", "sparse_bits", "word_bits")),
+    "topology.cores_per_chip",
+    "topology.cores_per_chip_usable",
+)
+"""What placement counts with: numbers above 0."""
 FOLDERS = (Path(__file__).parent / "hardware_profiles", Path(__file__).parent.parent / "hardware_profiles")
 """Where profiles lie: inside an installed package, or beside it in a checkout."""
 
@@ -145,6 +152,10 @@ def _datum(key: str, leaf: dict[str, Any]) -> Datum:
     return Datum(key, value, unit, leaf["status"], sources, leaf.get("low"), leaf.get("high"), leaf.get("note", ""))
 
 
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
 def _violations(tables: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Yield (what, why, fix) for everything in `tables` that breaks the schema."""
     meta = tables.get("meta", {})
@@ -162,6 +173,11 @@ def _violations(tables: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
         for source in leaf.get("src", ()):
             if source not in tables["sources"]:
                 yield f"{key}: unknown source {source!r}", "every source is cited in [sources]", f"add {source}"
+        value = leaf.get("value", leaf.get("assume"))
+        if key in NUMBERS and (isinstance(value, bool) or not isinstance(value, int | float) or value <= 0):
+            yield f"{key}: {value!r}", "the compiler counts with it", "give a number above 0"
+        if key == "topology.boards" and not (isinstance(value, list) and value and all(_is_count(n) for n in value)):
+            yield f"{key}: {value!r}", "boards are listed by their number of chips", "give a list of numbers above 0"
         if not leaf.get("src") and leaf["status"] != "assumed":
             yield f"{key}: no source", "every number has one", 'add src = ["..."]'
 

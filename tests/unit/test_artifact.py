@@ -69,6 +69,22 @@ def test_an_edited_program_is_refused(model: CompiledModel, tmp_path: Path) -> N
         load_artifact(path)
 
 
+@pytest.mark.parametrize(
+    ("file", "old", "new"), [("certificate.json", "false", "true"), ("manifest.json", "ND2", "ND3")]
+)
+def test_an_edited_verdict_or_record_is_refused(
+    model: CompiledModel, tmp_path: Path, file: str, old: str, new: str
+) -> None:
+    """A failed verification does not become a passed one, nor a deviation another, with a text editor."""
+    failed = replace(model, certificates=({"against": "lava", "verified": False},))
+    path = save_artifact(failed, tmp_path / "m.ndc")
+    text = (path / file).read_text()
+    assert old in text
+    (path / file).write_text(text.replace(old, new))
+    with pytest.raises(LoadError, match="ND011"):
+        load_artifact(path)
+
+
 @pytest.mark.parametrize("file", artifact.FILES)
 @given(data=st.data())
 @settings(max_examples=25, deadline=None)

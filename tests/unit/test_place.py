@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from neurodeploy.backends.loihi2.place import place, touched
 from neurodeploy.engine.reference import deliver
-from neurodeploy.errors import CapacityError
+from neurodeploy.errors import CapacityError, ProfileError
 from neurodeploy.hardware import RESOURCES, load_profile, profile_from_tables, profile_names
 from neurodeploy.ir.nodes import InputKind, Reset
 from neurodeploy.ir.program import DenseSynapses, InputPort, Population, Program, Projection
@@ -103,6 +104,14 @@ def test_too_many_cores_are_refused() -> None:
     small["topology"]["cores_per_chip_usable"] = {**tables["topology"]["cores_per_chip_usable"], "value": 2}
     with pytest.raises(CapacityError, match="ND108"):
         place(dense(784, 2000), profile_from_tables(small, "test"))
+
+
+@pytest.mark.parametrize("value", ["many", -5, 0, True])
+def test_a_limit_that_is_no_count_is_refused(value: object) -> None:
+    tables = copy.deepcopy(load_profile("loihi2-sim").tables)
+    tables["limits"]["core"]["neurons"]["value"] = value
+    with pytest.raises(ProfileError, match="ND123"):
+        profile_from_tables(tables, "mine.toml")
 
 
 def test_shipped_profiles_cite_every_number() -> None:
