@@ -28,7 +28,7 @@ $(STAMP): constraints.txt pyproject.toml
 	touch $@
 
 demo: $(STAMP)
-	$(BIN)/neurodeploy compile models/digits_mlp/model.pt --target loihi2-sim -o demo/digits_mlp.ndc
+	$(BIN)/neurodeploy compile models/digits_mlp/model.pt --target loihi2-sim --calibration digits -o demo/digits_mlp.ndc
 	$(BIN)/neurodeploy run demo/digits_mlp.ndc --on lava --data digits --limit 20 -o demo/result.npz
 	$(BIN)/neurodeploy verify demo/digits_mlp.ndc --against lava --data digits --limit 20
 	$(BIN)/neurodeploy verify demo/digits_mlp.ndc --against source --data digits

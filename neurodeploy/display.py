@@ -265,7 +265,8 @@ def _show_certificates(console: Console, certificates: list[Plain]) -> None:
         data = certificate["input"]
         on = f"{data['name']}, {data['samples']:,} samples x {data['steps']:,} steps"
         style = "green" if certificate["verified"] else "bold red"
-        _line(console, f"verified  {_headline(certificate)} ({on})", style)
+        verdict = "verified" if certificate["verified"] else "failed"
+        _line(console, f"{verdict:<9} {_headline(certificate)} ({on})", style)
 
 
 def _headline(certificate: Plain) -> str:

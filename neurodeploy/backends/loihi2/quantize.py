@@ -118,7 +118,7 @@ def quantize(network: Network, ranges: dict[str, Ranges] | None = None) -> Progr
             findings.append(_no_scale(network, name))
             continue
         scale, headroom = chosen
-        deviations += _headroom_deviation(network, name, headroom, ranges)
+        deviations += _headroom_deviation(network, name, scale, headroom, ranges)
         neuron, rounding = _neuron(network, name, node, bias, scale)
         deviations += rounding
         populations.append(Population(name, node.shape, neuron, latency[name], scale))
@@ -430,12 +430,13 @@ def _input_deviations(port: InputPort) -> list[Deviation]:
 
 
 def _headroom_deviation(
-    network: Network, name: str, headroom: Headroom, ranges: dict[str, Ranges] | None
+    network: Network, name: str, scale: float, headroom: Headroom, ranges: dict[str, Ranges] | None
 ) -> list[Deviation]:
     if headroom.safe:
         return []
-    seen = f"; {ranges[name].voltage:.3g} was reached on calibration data" if ranges else "; no calibration data given"
-    what = f"the membrane could saturate: worst case {headroom.voltage:.3g} membrane units{seen}"
+    room = STATE_MAX / (1 << STATE_SHIFT) / scale
+    seen = f"{ranges[name].voltage:.3g} reached on calibration data" if ranges else "no calibration data given"
+    what = f"the membrane saturates at {room:.3g} membrane units; worst case {headroom.voltage:.3g}, {seen}"
     return [Deviation("ND210", network.place(name), what, Change.ROUNDING, headroom.voltage, "membrane units")]
 
 
