@@ -112,7 +112,7 @@ def load(model: str | Path, **loading: Any) -> Network:
 
 
 def read_data(data: str | Path, encoding: dict | None, shape: tuple[int, ...], limit: int | None = None) -> Samples:
-    """Return samples by name ("digits", "mnist": the test split, encoded as the model says) or from an .npz file.
+    """Return samples of `datasets.NAMES` (the test split, encoded as the model says) or from an .npz file.
 
     Args:
         encoding: the model's own `datasets.Encoding` in plain form; only datasets by name need one.
@@ -128,7 +128,7 @@ def read_data(data: str | Path, encoding: dict | None, shape: tuple[int, ...], l
             raise UsageError(_no_encoding(str(data)))
         dataset = datasets.load(str(data), limit=limit)
         name, labels = dataset.name, dataset.labels
-        inputs = datasets.Encoding.from_plain(encoding).encode(dataset.images)
+        inputs = dataset.encode(datasets.Encoding.from_plain(encoding))
     else:
         recording = datasets.load_npz(data)
         name, inputs = recording.name, recording.inputs[:, :limit]
@@ -266,9 +266,9 @@ def _backend(name: str) -> ModuleType:
 def _with_encoding(network: Network, steps: int | None, encoding: datasets.Encoding | None) -> Network:
     """Set the encoding, or the length of the recorded one; a network without one gets the plainest for its input."""
     if encoding is not None:
-        graded = encoding.kind in ("direct", "rows")
-        kind = InputKind.GRADED if graded else InputKind.SPIKES
         node = network.input_node
+        graded = node.kind is InputKind.GRADED if encoding.kind == "frames" else encoding.kind in ("direct", "rows")
+        kind = InputKind.GRADED if graded else InputKind.SPIKES
         node = node if node.kind is kind else replace(node, kind=kind, low=0.0, high=1.0, levels=None)
         return replace(network, encoding=encoding.to_plain(), nodes=network.nodes | {network.input: node})
     if steps is None:

@@ -19,6 +19,15 @@ def case(*parts: str) -> Path:
     return path
 
 
+def data(*parts: str) -> Path:
+    """Return a path below the data folder, or skip the test with the reason."""
+    folder = Path(os.environ.get("NEURODEPLOY_DATA") or REPOSITORY.parent / "shared" / "data")
+    path = folder.joinpath(*parts)
+    if not path.exists():
+        pytest.skip(f"{'/'.join(parts)} is not there: set NEURODEPLOY_DATA to the folder of datasets")
+    return path
+
+
 def model(name: str) -> Path:
     """Return a shipped model's checkpoint."""
     return REPOSITORY / "models" / name / "model.pt"

@@ -1,4 +1,4 @@
-"""How images become input over time: arrays (step, sample, neuron), spikes as uint8, currents as float32.
+"""How samples become input over time: arrays (step, sample, neuron), spikes as uint8, currents as float32.
 
 Intensities are in [0, 1]. Nothing here draws from a global random state: the same call gives the same spikes.
 """
@@ -12,7 +12,8 @@ import numpy as np
 
 from neurodeploy.errors import Finding, LoadError, UsageError
 
-KINDS = ("direct", "rate", "latency", "delta", "rows")
+KINDS = ("direct", "rate", "latency", "delta", "rows", "frames")
+"""All but the last are for images; "frames" is for recordings, which are over time already."""
 
 
 def direct(images: np.ndarray, steps: int) -> np.ndarray:
@@ -29,10 +30,10 @@ def direct(images: np.ndarray, steps: int) -> np.ndarray:
     return np.broadcast_to(images, (steps, *images.shape))
 
 
-def rate(images: np.ndarray, steps: int, seed: int, first: int = 0) -> np.ndarray:
+def rate(images: np.ndarray, steps: int, seed: int, first: int | np.ndarray = 0) -> np.ndarray:
     """Return spikes drawn for each pixel and step with the pixel's intensity as probability.
 
-    s[t, i, n] = [r < images[i, n]], r uniform in [0, 1) from numpy's default generator seeded with (seed, first + i)
+    s[t, i, n] = [r < images[i, n]], r uniform in [0, 1) from numpy's default generator seeded with (seed, number of i)
 
     One generator per sample, so sample i has the same spikes however many samples are encoded with it.
 
@@ -40,15 +41,16 @@ def rate(images: np.ndarray, steps: int, seed: int, first: int = 0) -> np.ndarra
         images: (sample, *neuron) in [0, 1]; 0 never spikes, 1 spikes at every step.
         steps: number of steps, at least 1.
         seed: non-negative.
-        first: index of images[0] in its dataset, to encode a dataset piece by piece.
+        first: number of images[0] in its dataset, the others following it, or the number of each, (sample,).
 
     Returns:
         (step, sample, *neuron) uint8.
     """
     images = np.asarray(images, dtype=np.float32)
+    numbers = first + np.arange(len(images)) if np.ndim(first) == 0 else np.asarray(first)
     spikes = np.empty((steps, *images.shape), dtype=np.uint8)
-    for i, image in enumerate(images):
-        draws = np.random.default_rng((seed, first + i)).random((steps, *image.shape), dtype=np.float32)
+    for i, (image, number) in enumerate(zip(images, numbers, strict=True)):
+        draws = np.random.default_rng((seed, number)).random((steps, *image.shape), dtype=np.float32)
         spikes[:, i] = draws < image
     return spikes
 
@@ -102,16 +104,18 @@ def rows(images: np.ndarray, steps: int = 28) -> np.ndarray:
         ValueError: the pixels do not divide into `steps` rows.
     """
     images = np.asarray(images, dtype=np.float32)
-    return np.ascontiguousarray(images.reshape(len(images), steps, -1).transpose(1, 0, 2))
+    width = math.prod(images.shape[1:]) // steps
+    return np.ascontiguousarray(images.reshape(len(images), steps, width).transpose(1, 0, 2))
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """How images become a model's input; stored with the model, so that it is always fed as it was trained.
+    """How samples become a model's input; stored with the model, so that it is always fed as it was trained.
 
     Args:
-        kind: "direct", "rate", "latency", "delta" or "rows", each a function of this file; "delta" takes an image as a
-            signal of `steps` rows.
+        kind: "direct", "rate", "latency", "delta" or "rows", each a function of this file, for images; "delta" takes an
+            image as a signal of `steps` rows. "frames", for recordings, divides their duration into `steps` equal bins:
+            a spike where at least one event fell into the bin, or the mean of the features over it.
         steps: of input, at least 1.
         seed: of "rate", at least 0; the others draw nothing.
         threshold: of "delta", above 0 in intensity; None for the others.
@@ -141,16 +145,20 @@ class Encoding:
             return self.threshold is None
         return isinstance(self.threshold, int | float) and 0 < self.threshold < math.inf
 
-    def encode(self, images: np.ndarray, first: int = 0) -> np.ndarray:
+    def encode(self, images: np.ndarray, first: int | np.ndarray = 0) -> np.ndarray:
         """Return images as input (step, sample, *neuron): uint8 spikes, or float32 currents for "direct" and "rows".
 
         Args:
             images: (sample, *neuron) in [0, 1].
-            first: index of images[0] in its dataset, when a dataset is encoded piece by piece.
+            first: number of images[0] in its dataset, the others following it, or the number of each, (sample,).
 
         Raises:
-            UsageError: ND050 when the images have values outside [0, 1], or no `steps` rows where rows are fed.
+            UsageError: ND050 when the images have values outside [0, 1], or no `steps` rows where rows are fed; when
+                the kind is for recordings.
         """
+        if self.kind == "frames":
+            why = "frames divide a recording's duration into bins, and an image has none"
+            raise UsageError(_misuse("frames of images", why, f"for images there are {', '.join(KINDS[:-1])}"))
         images = np.asarray(images)
         if images.size and not (images.min() >= 0 and images.max() <= 1):
             what = f"intensities reach from {images.min()} to {images.max()}"
@@ -186,8 +194,8 @@ class Encoding:
             raise LoadError(finding) from error
 
 
-def _misuse(what: str, why: str) -> Finding:
-    return Finding("ND050", "encoding", what, why, "see neurodeploy.datasets.Encoding")
+def _misuse(what: str, why: str, fix: str = "see neurodeploy.datasets.Encoding") -> Finding:
+    return Finding("ND050", "encoding", what, why, fix)
 
 
 def _is_integer(value: Any, least: int) -> bool:

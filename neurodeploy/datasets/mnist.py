@@ -1,6 +1,7 @@
-"""MNIST from the four idx files as published, plain or gzipped, in the official order and split. Never downloaded."""
+"""MNIST and Fashion-MNIST from the four idx files as published, plain or gzipped, in the official order and split."""
 
 import gzip
+import hashlib
 import os
 import zlib
 from math import prod
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from neurodeploy.datasets.places import damaged, data_folders
 from neurodeploy.errors import Finding, LoadError
 
 IMAGE_SHAPE = (28, 28)
@@ -15,14 +17,20 @@ FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
-FOLDERS = (".", "mnist", "MNIST/raw")
-"""Below the data folder: as given, one folder per dataset, and torchvision's layout."""
+FOLDERS = {
+    "mnist": (".", "mnist", "MNIST/raw"),
+    "fashion-mnist": ("fashion-mnist", "FashionMNIST/raw", "/usr/share/datasets/fashion-mnist"),
+}
+"""Below the data folder: as given, one folder per dataset, and torchvision's layout; Debian's package of Fashion-MNIST.
+
+Loose files are MNIST, because both sets use the same names.
+"""
 
 UNSIGNED_BYTE = 0x08
 """The only element type MNIST uses, third byte of an idx file."""
 
 
-def load(split: str) -> tuple[np.ndarray, np.ndarray]:
+def load(split: str, name: str = "mnist") -> tuple[np.ndarray, np.ndarray]:
     """Return (images, labels) of one split: 60,000 for "train", 10,000 for "test".
 
     Returns:
@@ -31,47 +39,50 @@ def load(split: str) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         LoadError: ND051 when a file is nowhere to be found, ND052 when one is damaged or not what its name says.
     """
-    image_path, label_path = (find(name) for name in FILES[split])
+    images, labels = load_bytes(split, name)
+    return images.reshape(len(images), -1).astype(np.float32) / np.float32(255), labels
+
+
+def load_bytes(split: str, name: str = "mnist") -> tuple[np.ndarray, np.ndarray]:
+    """Return (images, labels) as published: images (sample, 28, 28) uint8, labels (sample,) int64; raises as `load`."""
+    image_path, label_path = (find(file, name) for file in FILES[split])
     images, labels = read_idx(image_path), read_idx(label_path)
     if images.shape[1:] != IMAGE_SHAPE:
         raise _damaged(image_path, f"holds arrays of shape {images.shape}, not (sample, 28, 28)")
     if labels.shape != images.shape[:1]:
         raise _damaged(label_path, f"holds labels of shape {labels.shape} for {len(images)} images")
     if labels.size and labels.max() > 9:
-        raise _damaged(label_path, f"holds the label {labels.max()}; digits end at 9")
-    return images.reshape(len(images), -1).astype(np.float32) / np.float32(255), labels.astype(np.int64)
+        raise _damaged(label_path, f"holds the label {labels.max()}; classes end at 9")
+    return images, labels.astype(np.int64)
 
 
-def data_folders() -> tuple[Path, ...]:
-    """Return where data are looked for: $NEURODEPLOY_DATA alone when set, otherwise ../shared/data.
-
-    Relative to the current directory first, then to the repository.
-    """
-    chosen = os.environ.get("NEURODEPLOY_DATA")
-    if chosen:
-        return (Path(chosen),)
-    repository = Path(__file__).resolve().parents[2]
-    return (Path("../shared/data"), repository / "../shared/data")
+def digest(images: np.ndarray) -> str:
+    """Return 16 hex digits of the images' SHA-256."""
+    return hashlib.sha256(images.tobytes()).hexdigest()[:16]
 
 
-def find(name: str) -> Path:
-    """Return the path of the idx file `name`, plain before gzipped.
+def find(file: str, name: str = "mnist") -> Path:
+    """Return the path of an idx file of `name`, plain before gzipped.
 
     Raises:
         LoadError: ND051.
     """
-    places = [root / folder for root in data_folders() for folder in FOLDERS]
+    places = [root / folder for root in data_folders() for folder in FOLDERS[name]]
     for place in places:
-        for path in (place / name, place / f"{name}.gz"):
+        for path in (place / file, place / f"{file}.gz"):
             if path.is_file():
                 return path
-    what = f"{name} (or {name}.gz) was not found"
-    why = f"looked in {', '.join(os.path.normpath(place) for place in places)}; nothing is downloaded at run time"
-    fix = (
-        "put the four idx files into one folder and set NEURODEPLOY_DATA to it; "
-        "torchvision.datasets.MNIST(FOLDER, download=True) makes a FOLDER that fits"
-    )
-    raise LoadError(Finding("ND051", "dataset mnist", what, why, fix))
+    what = f"{file} (or {file}.gz) was not found"
+    why = f"looked in {', '.join(dict.fromkeys(map(os.path.normpath, places)))}; nothing is downloaded unasked"
+    raise LoadError(Finding("ND051", f"dataset {name}", what, why, OBTAIN[name]))
+
+
+OBTAIN = {
+    "mnist": "put the four idx files into one folder and set NEURODEPLOY_DATA to it, or run "
+    "neurodeploy.datasets.download('mnist'); torchvision's and tonic's folders fit too",
+    "fashion-mnist": "put the four idx files into fashion-mnist/ below NEURODEPLOY_DATA, or run "
+    "neurodeploy.datasets.download('fashion-mnist'), or on Debian: apt install dataset-fashion-mnist",
+}
 
 
 def read_idx(path: Path) -> np.ndarray:
@@ -98,5 +109,4 @@ def read_idx(path: Path) -> np.ndarray:
 
 
 def _damaged(path: Path, what: str) -> LoadError:
-    why = "an idx file says its own shape, and this one contradicts it or its name"
-    return LoadError(Finding("ND052", str(path), f"{path.name} {what}", why, "fetch the file again"))
+    return damaged(path, what, "an idx file says its own shape, and this one contradicts it or its name")
