@@ -91,20 +91,22 @@ def drives(network: Network, now: dict[str, np.ndarray], before: dict[str, np.nd
 
 @dataclass
 class _State:
-    """Current, membrane and last spikes of a population, float64 (sample, neuron)."""
+    """Current, membrane, adaptation and last spikes of a population, float64 (sample, neuron)."""
 
     i: np.ndarray
     v: np.ndarray
+    a: np.ndarray
+    s: np.ndarray
 
     @staticmethod
     def at_rest(node: LIF, samples: int) -> _State:
-        return _State(np.zeros((samples, node.size)), np.zeros((samples, node.size)))
+        return _State(*(np.zeros((samples, node.size)) for _ in range(4)))
 
 
 def lif_step(node: LIF, state: _State, x: np.ndarray) -> np.ndarray:
     """Advance `state` in place by one step of `node`'s equation and return the spikes, float64 (sample, neuron)."""
     theta, beta = node.threshold.reshape(-1), node.beta.reshape(-1)
-    fired_before = (state.v > theta).astype(np.float64)
+    fired_before = (state.v > theta).astype(np.float64) if node.adaptation is None else state.s
     x = x if node.gain is None else node.gain.reshape(-1) * x
     state.i = x if node.alpha is None else node.alpha.reshape(-1) * state.i + x
     v = beta * state.v + state.i
@@ -113,7 +115,11 @@ def lif_step(node: LIF, state: _State, x: np.ndarray) -> np.ndarray:
             v = (1 - fired_before) * v
         case Reset.SUBTRACT_NEXT_STEP | Reset.SUBTRACT:
             v = v - fired_before * theta
-    spikes = (v > theta).astype(np.float64)
+    height = theta
+    if node.adaptation is not None:
+        state.a = node.adaptation.decay.reshape(-1) * state.a + state.s
+        height = theta + node.adaptation.strength.reshape(-1) * state.a
+    spikes = state.s = (v > height).astype(np.float64)
     match node.reset:
         case Reset.ZERO:
             v = np.where(spikes > 0, 0.0, v)

@@ -65,7 +65,10 @@ def neuron_nodes(module: snntorch.SpikingNeuron, call: NeuronCall, place: str) -
     if isinstance(reset, Finding) or isinstance(recurrent, Finding) or findings:
         findings += [found for found in (reset, recurrent) if isinstance(found, Finding)]
         return NeuronNodes(findings=tuple(findings))
-    return NeuronNodes(LIF(shape, reset=reset, **parameters), recurrent)
+    lif = LIF(
+        shape, parameters["beta"], parameters["threshold"], reset, parameters.get("alpha"), parameters.get("gain")
+    )
+    return NeuronNodes(lif, recurrent)
 
 
 def _parameters(module: snntorch.SpikingNeuron) -> dict[str, Tensor]:

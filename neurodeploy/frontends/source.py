@@ -89,6 +89,8 @@ class Machine:
     dtype: torch.dtype
     membranes: dict[str, Tensor] = field(default_factory=dict)
     currents: dict[str, Tensor] = field(default_factory=dict)
+    adaptations: dict[str, Tensor] = field(default_factory=dict)
+    fired: dict[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         nodes = self.network.nodes.items()
@@ -101,6 +103,8 @@ class Machine:
         populations = self.network.populations
         self.membranes = {n: torch.zeros(samples, *node.shape, dtype=self.dtype) for n, node in populations.items()}
         self.currents = {n: membrane.clone() for n, membrane in self.membranes.items()}
+        self.adaptations = {n: membrane.clone() for n, membrane in self.membranes.items()}
+        self.fired = {n: membrane.clone() for n, membrane in self.membranes.items()}
         self._before = {
             edge.source: torch.zeros(samples, *self.network.nodes[edge.source].shape, dtype=self.dtype)
             for edge in self.network.edges
@@ -132,7 +136,7 @@ class Machine:
         neuron, membrane = self._neurons[name], self.membranes[name]
         x = sum(terms[1:], start=terms[0]).reshape(membrane.shape) if terms else torch.zeros_like(membrane)
         x = x if neuron.gain is None else x * neuron.gain
-        reset = (membrane - neuron.threshold > 0).to(self.dtype)
+        reset = (membrane - neuron.threshold > 0).to(self.dtype) if neuron.adaptation is None else self.fired[name]
         decayed = neuron.beta * membrane if neuron.alpha is None else neuron.alpha * self.currents[name]
         base = decayed + x if recurrent is None else decayed + x + recurrent.reshape(membrane.shape)
         if neuron.alpha is not None:
@@ -143,7 +147,13 @@ class Machine:
                 base = base - reset * neuron.threshold
             case Reset.ZERO_NEXT_STEP:
                 base = base - reset * base
-        spikes = (base - neuron.threshold > 0).to(self.dtype)
+        if neuron.adaptation is None:
+            spikes = (base - neuron.threshold > 0).to(self.dtype)
+        else:
+            decay, strength = neuron.adaptation
+            self.adaptations[name] = decay * self.adaptations[name] + self.fired[name]
+            spikes = (base - neuron.threshold - strength * self.adaptations[name] > 0).to(self.dtype)
+            self.fired[name] = spikes
         match neuron.reset:
             case Reset.ZERO:
                 base = base - spikes * base
@@ -162,6 +172,9 @@ class Parameters:
         self.threshold = _tensor(node.threshold, dtype)
         self.alpha = _optional(node.alpha, dtype)
         self.gain = _optional(node.gain, dtype)
+        self.adaptation: tuple[Tensor, Tensor] | None = None
+        if node.adaptation is not None:
+            self.adaptation = (_tensor(node.adaptation.decay, dtype), _tensor(node.adaptation.strength, dtype))
 
 
 def stateless(node: Node, dtype: torch.dtype) -> Map:

@@ -14,9 +14,9 @@ from neurodeploy.ir import network, nodes, program
 TYPES: dict[str, type] = {
     kind.__name__: kind
     for kind in (
-        Change, Deviation, network.Edge, network.Network, network.Readout, nodes.AveragePool, nodes.Conv, nodes.Input,
-        nodes.InputKind, nodes.LIF, nodes.Linear, nodes.MaxPool, nodes.Reset, nodes.Reshape, nodes.Scale,
-        nodes.SparseLinear, program.ConvSynapses, program.DenseSynapses, program.InputPort, program.Neuron,
+        Change, Deviation, network.Edge, network.Network, network.Readout, nodes.Adaptation, nodes.AveragePool,
+        nodes.Conv, nodes.Input, nodes.InputKind, nodes.LIF, nodes.Linear, nodes.MaxPool, nodes.Reset, nodes.Reshape,
+        nodes.Scale, nodes.SparseLinear, program.ConvSynapses, program.DenseSynapses, program.InputPort, program.Neuron,
         program.Population, program.Program, program.Projection, program.SparseSynapses,
     )
 }  # fmt: skip

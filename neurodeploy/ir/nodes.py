@@ -181,6 +181,19 @@ class Scale:
 
 
 @dataclass(frozen=True, eq=False)
+class Adaptation:
+    """A threshold that rises with every spike and falls back: ALIF, Bellec et al. 2020.
+
+        a(t) = decay a(t-1) + s(t-1)            s(t) = [v(t) > threshold + strength a(t)]
+
+    decay, strength: float64, () or the population's shape. The reset still subtracts the plain threshold.
+    """
+
+    decay: np.ndarray
+    strength: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class LIF:
     """A leaky integrate-and-fire population, with a synaptic current when `alpha` is given.
 
@@ -197,6 +210,7 @@ class LIF:
     reset: Reset
     alpha: np.ndarray | None = None
     gain: np.ndarray | None = None
+    adaptation: Adaptation | None = None
 
     @property
     def size(self) -> int:

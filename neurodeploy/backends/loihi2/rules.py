@@ -70,8 +70,22 @@ def convolutions_are_at_most_two_dimensional(network: Network) -> Iterator[Findi
             )
 
 
+def thresholds_do_not_adapt(network: Network) -> Iterator[Finding]:
+    """Neither stock LIF processes nor ours have a threshold that moves."""
+    for name, node in network.populations.items():
+        if node.adaptation is not None:
+            yield Finding(
+                "ND144",
+                network.place(name),
+                "its threshold adapts with every spike",
+                "no neuron of this backend has a second, moving threshold variable",
+                "train with LIF neurons, or keep this network in PyTorch",
+            )
+
+
 RULES = (
     thresholds_are_positive,
+    thresholds_do_not_adapt,
     decays_are_fractions,
     paths_have_equal_length,
     convolutions_are_at_most_two_dimensional,

@@ -1,0 +1,48 @@
+"""Training with rules of varying locality, under one interface: `train` for a whole run, or a rule's own `Learner`.
+
+A rule is one file that states its equations once. What a chip could do is also a table (`ir/plasticity.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from neurodeploy.errors import Finding, UsageError
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a rule lives: its module, the Learner's name there, and whether it builds its own kind of network."""
+
+    module: str
+    learner: str
+    says: str
+    own_architecture: bool = False
+
+    @property
+    def home(self) -> Any:
+        return import_module(f"neurodeploy.learning.{self.module}")
+
+
+RULES = {
+    "bptt": Entry("bptt", "BPTT", "surrogate-gradient backpropagation through time"),
+    "fa": Entry("fa", "FA", "feedback alignment"),
+    "dfa": Entry("dfa", "DFA", "direct feedback alignment"),
+    "eprop": Entry("eprop", "EProp", "eligibility propagation"),
+    "decolle": Entry("decolle", "Decolle", "local losses of fixed random readouts"),
+}
+"""Name on the command line -> the rule."""
+
+
+def rule(name: str) -> Entry:
+    """Return the rule of this name.
+
+    Raises:
+        UsageError: ND074 when there is none.
+    """
+    if name not in RULES:
+        why = f"known are {', '.join(RULES)}"
+        raise UsageError(Finding("ND074", f"--rule {name}", "no such learning rule", why, "use one of these"))
+    return RULES[name]

@@ -1,0 +1,202 @@
+"""Networks to begin with, from a line of text: "784-128-10", "120r-84r", "12C5-P2-32C5-P2", or ff, rec, conv by name.
+
+    N       N neurons, all-to-all                Nr      the same with all-to-all recurrence among themselves
+    nCk     n maps of k x k kernels, padded to keep the size;   nCk/s with stride s;   nCk/s:p with padding p
+    Pk      average pool over k x k (before the next layer)
+    ...f    feedback from this, the last hidden layer, to the first (SPIDE and IDE); f5 through 5 x 5 kernels
+
+The input's and the output's size may be given or left out; the output layer is all-to-all, one neuron per class.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod, sqrt
+
+import numpy as np
+
+from neurodeploy.errors import Finding, UsageError
+from neurodeploy.ir.network import Edge, Network
+from neurodeploy.ir.nodes import LIF, AveragePool, Conv, Input, Linear, Node, Reset, Reshape, Shape
+
+TOKEN = re.compile(
+    r"((?P<dense>\d+)(?P<recurrent>r?)"
+    r"|(?P<maps>\d+)C(?P<kernel>\d+)(/(?P<stride>\d+))?(:(?P<padding>\d+))?"
+    r"|P(?P<pool>\d+))(?P<feedback>f\d*)?"
+)
+NAMED = {
+    "digits": {"ff": "96", "rec": "96r", "conv": "16C3-P2-32C3", "feedback": "100f"},
+    "mnist": {
+        "ff": "128",
+        "rec": "128r",
+        "conv": "12C5-P2-32C5-P2",
+        "feedback": "64C5/2-64C5/2-64C5f",
+        "lenet": "15C5-P2-40C5-P2-300",
+    },
+    "fashion-mnist": {"ff": "256", "rec": "256r", "conv": "12C5-P2-32C5-P2", "feedback": "64C5/2-64C5/2-64C5f"},
+    "cifar10": {
+        "ff": "512",
+        "rec": "512r",
+        "conv": "32C3-P2-64C3-P2",
+        "feedback": "96C3/2-256C3-384C3/2-384C3-256C3f",
+        "alexnetf": "96C3/2-256C3-384C3/2-384C3-256C3f",
+        "cifarnetf": "128C3/2-256C3-512C3/2-1024C3-512C3f",
+    },
+    "nmnist": {"ff": "120-84", "rec": "120r-84r", "conv": "P2-12C5-P2-32C5", "feedback": "P2-120f"},
+    "nmnist-simulated": {"ff": "120-84", "rec": "120r-84r", "conv": "P2-12C5-P2-32C5", "feedback": "P2-120f"},
+    "dvs-gesture": {
+        "ff": "P4-512",
+        "rec": "P4-512r",
+        "conv": "P4-64C7/1:1-P2-128C7/1:1-128C7/1:1",
+        "feedback": "P4-512f",
+    },
+    "cifar10-dvs": {
+        "ff": "P4-512",
+        "rec": "P4-512r",
+        "conv": "P4-64C7/1:1-P2-128C7/1:1-128C7/1:1",
+        "feedback": "512C9/2f5",
+    },
+    "timit": {"ff": "400", "rec": "400r"},
+    "timit-sample": {"ff": "400", "rec": "400r"},
+    "fsdd": {"ff": "400", "rec": "400r", "feedback": "400f"},
+}
+"""Dataset -> name -> hidden layers. N-MNIST, DVS Gesture and TIMIT as in arXiv 2402.01782; conv after its Table VI.
+The convolutional feedback nets, lenet, alexnetf and cifarnetf are those of SPIDE's released scripts."""
+OTHERWISE = {"ff": "256", "rec": "256r", "conv": "32C3-P2-64C3-P2", "feedback": "256f"}
+NAMES = ("ff", "rec", "conv", "feedback", "lenet", "alexnetf", "cifarnetf")
+
+
+@dataclass(frozen=True)
+class Neurons:
+    """The neurons of all layers: decay per step of the current (None: no current) and of the membrane, and more."""
+
+    beta: float
+    threshold: float
+    alpha: float | None = None
+    reset: Reset = Reset.SUBTRACT_NEXT_STEP
+
+
+def hidden(arch: str, dataset: str) -> str:
+    """Return the hidden layers that `arch` names for `dataset`, or `arch` itself when it is a description.
+
+    Raises:
+        UsageError: ND071 for a name that this dataset has no architecture of.
+    """
+    if arch not in NAMES:
+        return arch
+    known = NAMED.get(dataset, OTHERWISE)
+    if arch not in known:
+        what = f"no architecture {arch!r} for {dataset}"
+        raise UsageError(_unfit(arch, what, f"there are {', '.join(known)}"))
+    return known[arch]
+
+
+def build(arch: str, source: Input, classes: int, neurons: Neurons, seed: int, *, gain: float = 1.0) -> Network:
+    """Return a network of random weights: U(-g, g) with g = gain / sqrt(fan-in), as PyTorch's layers begin.
+
+    Args:
+        arch: a description (see above).
+        gain: factor on the usual range.
+
+    Raises:
+        UsageError: ND071 when the description cannot be read or does not fit the input.
+    """
+    random = np.random.default_rng(seed)
+    nodes: dict[str, Node] = {"input": source}
+    edges: list[Edge] = []
+    at, shape, count = "input", source.shape, 0
+
+    def add(name: str, node: Node) -> None:
+        nonlocal at
+        nodes[name] = node
+        edges.append(Edge(at, name))
+        at = name
+
+    def weights(*form: int) -> np.ndarray:
+        reach = gain / sqrt(prod(form[1:]))
+        return _single(random.uniform(-reach, reach, form))
+
+    def fire(form: Shape, recurrent: bool = False) -> None:
+        name = f"lif{count}"
+        add(name, _lif(form, neurons))
+        if recurrent:
+            inner = f"{name}.recurrent"
+            nodes[inner] = Linear(weights(*form, *form))
+            edges.extend((Edge(name, inner, 1), Edge(inner, name)))
+
+    for token in _layers(arch, shape, classes):
+        if token["feedback"]:
+            raise UsageError(_unfit(arch, "feedback from the last layer to the first", "it belongs to spide and ide"))
+        if token["pool"]:
+            pool = int(token["pool"])
+            shape = _space(arch, shape)
+            node = AveragePool(shape, (pool, pool), (pool, pool), (0, 0))
+            add(f"pool{count + 1}", node)
+            shape = node.shape
+            continue
+        count += 1
+        if token["maps"]:
+            shape = _space(arch, shape)
+            kernel, stride = int(token["kernel"]), int(token["stride"] or 1)
+            padding = kernel // 2 if token["padding"] is None else int(token["padding"])
+            kernels = weights(int(token["maps"]), shape[0], kernel, kernel)
+            bias = np.zeros(int(token["maps"]))
+            conv = Conv(kernels, shape, (stride,) * 2, (padding,) * 2, (1, 1), 1, bias)
+            if min(conv.shape) < 1:
+                raise UsageError(_unfit(arch, f"a {kernel} x {kernel} kernel on {shape[1:]}", "it is larger than that"))
+            add(f"conv{count}", conv)
+            shape = conv.shape
+            fire(shape)
+            continue
+        if len(shape) > 1:
+            add(f"flat{count}", Reshape(shape, (prod(shape),)))
+            shape = (prod(shape),)
+        size = int(token["dense"])
+        add(f"fc{count}", Linear(weights(size, shape[0]), np.zeros(size)))
+        shape = (size,)
+        fire(shape, bool(token["recurrent"]))
+    origin = {name: f"--arch {arch}" for name in nodes}
+    return Network(nodes, tuple(edges), "input", f"lif{count}", origin=origin)
+
+
+def _layers(arch: str, shape: Shape, classes: int) -> Iterator[dict[str, str]]:
+    """Yield the layers of `arch`, the input's size left out and the output's added where it is missing."""
+    texts = arch.split("-")
+    matches = [TOKEN.fullmatch(text) for text in texts]
+    if not all(matches):
+        wrong = [text for text, match in zip(texts, matches, strict=True) if match is None]
+        what = f"{', '.join(map(repr, wrong))} describes no layer"
+        raise UsageError(_unfit(arch, what, "write neurons (128, 128r), kernels (12C5, 12C5/2) and pools (P2)"))
+    tokens = [match.groupdict() for match in matches if match is not None]
+    first, last = tokens[0], tokens[-1]
+    if len(tokens) > 1 and first["dense"] == str(prod(shape)) and not first["recurrent"] and not first["feedback"]:
+        tokens = tokens[1:]
+    if last["dense"] != str(classes) or last["recurrent"] or last["feedback"] or len(tokens) == 1:
+        tokens.append(TOKEN.fullmatch(str(classes)).groupdict())  # type: ignore[union-attr]
+    yield from tokens
+
+
+def _space(arch: str, shape: Shape) -> Shape:
+    """Return `shape` as (channel, height, width); flat square images have one channel."""
+    if len(shape) == 3:
+        return shape
+    side = round(sqrt(prod(shape)))
+    if len(shape) == 1 and side * side == shape[0]:
+        return (1, side, side)
+    raise UsageError(_unfit(arch, f"a kernel or pool on input of shape {shape}", "it needs height and width"))
+
+
+def _lif(shape: Shape, neurons: Neurons) -> LIF:
+    alpha = None if neurons.alpha is None else _single(neurons.alpha)
+    return LIF(shape, _single(neurons.beta), _single(neurons.threshold), neurons.reset, alpha)
+
+
+def _single(value: float | np.ndarray) -> np.ndarray:
+    """Return float64 numbers that are float32 numbers, so that training in float32 begins from just these."""
+    return np.asarray(value, np.float32).astype(np.float64)
+
+
+def _unfit(arch: str, what: str, why: str) -> Finding:
+    return Finding("ND071", f"--arch {arch}", what, why, "describe the hidden layers as 128-64, 128r or 12C5-P2-32C5")

@@ -1,0 +1,147 @@
+"""BPTT is snnTorch's own gradient; FA and DFA are BPTT where their feedback says so; each with a control that fails."""
+
+from __future__ import annotations
+
+import pytest
+import snntorch
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from neurodeploy.ir.network import Network
+from neurodeploy.ir.nodes import Input, InputKind, Reset
+from neurodeploy.learning.architectures import Neurons, build
+from neurodeploy.learning.bptt import BPTT, Options
+from neurodeploy.learning.dfa import DFA
+from neurodeploy.learning.fa import FA
+from neurodeploy.learning.surrogates import SURROGATES
+from tests.unit.learning_networks import CLASSES, SAMPLES, labels, lively, network, relative, spikes
+
+DOUBLE = torch.float64
+
+
+def gradients(made: BPTT) -> dict[str, Tensor]:
+    made.optimizer.zero_grad()
+    made.backward(spikes(), labels())
+    return {name: p.grad.clone() for name, p in made.net.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("recurrent", [False, True], ids=["feed-forward", "recurrent"])
+def test_bptt_is_snntorchs_own_gradient(recurrent: bool) -> None:
+    """Two layers of Synaptic or RSynaptic, default surrogate, cross-entropy of the spike counts."""
+    made = BPTT(network("7r" if recurrent else "7", alpha=0.6), Options(), seed=0, dtype=DOUBLE)
+    first, _ = made.net
+    leaves = [p.detach().clone().requires_grad_() for p in made.net.parameters()]
+    by_name = dict(zip((name for name, _ in made.net.named_parameters()), leaves, strict=True))
+    settings = {"alpha": float(first.alpha), "beta": float(first.beta), "threshold": float(first.threshold)}
+    if recurrent:
+        inner = snntorch.RSynaptic(**settings, all_to_all=True, linear_features=7).double()
+        inner.recurrent = torch.nn.Linear(7, 7, bias=False).double()
+        inner.recurrent.weight.data = by_name["layers.0.recurrent"].detach()
+        by_name["layers.0.recurrent"] = inner.recurrent.weight
+    else:
+        inner = snntorch.Synaptic(**settings).double()
+    outer = snntorch.Synaptic(**settings).double()
+    zero = torch.zeros(SAMPLES, 7).double()
+    spk, syn, mem = zero, zero, zero
+    syn2 = mem2 = torch.zeros(SAMPLES, CLASSES).double()
+    counts, fired = torch.zeros(SAMPLES, CLASSES).double(), []
+    for x in spikes():
+        current = x @ by_name["layers.0.weight"].T + by_name["layers.0.bias"]
+        if recurrent:
+            spk, syn, mem = inner(current, spk.double(), syn, mem)
+        else:
+            spk, syn, mem = inner(current, syn, mem)
+        fired.append(spk)
+        current = spk.double() @ by_name["layers.1.weight"].T + by_name["layers.1.bias"]
+        spk2, syn2, mem2 = outer(current, syn2, mem2)
+        counts = counts + spk2
+    assert lively(torch.stack(fired))
+    cross_entropy(made.options.gain * counts, labels()).backward()
+    for name, got in gradients(made).items():
+        assert relative(got, by_name[name].grad) < 1e-6, name
+
+
+@pytest.mark.parametrize("reset", list(Reset))
+@pytest.mark.parametrize("arch", ["7", "7r", "8-6r"])
+def test_a_layer_fires_what_the_network_means(arch: str, reset: Reset) -> None:
+    """Bit for bit what `run_source` computes from the same network, for every reset and over stretches."""
+    from neurodeploy.frontends.source import run_source
+
+    neurons = Neurons(beta=0.9, threshold=0.6, alpha=0.4, reset=reset)
+    meant = build(arch, Input((6,), InputKind.SPIKES), CLASSES, neurons, seed=2, gain=3.0)
+    made = BPTT(meant, Options(), seed=0)
+    x = spikes().float()
+    expected = run_source(meant, x.numpy())
+    states, fired = made.net.rest(SAMPLES), []
+    with torch.no_grad():
+        for part in x.split(7):
+            y = part
+            for at, layer in enumerate(made.net):
+                stretch, states[at] = layer.run(layer.drive(y), states[at], made.fire)
+                y = stretch.spikes
+            fired.append(y)
+    assert expected.spikes[meant.output].sum() > 8
+    assert torch.cat(fired).numpy().astype("uint8").tolist() == expected.spikes[meant.output].tolist()
+
+
+def test_f1_feedback_alignment_with_the_weights_themselves_is_backpropagation() -> None:
+    plain, aligned = (kind(network("8r-7"), Options(), seed=0, dtype=DOUBLE) for kind in (BPTT, FA))
+    different = gradients(aligned)
+    for layer in list(aligned.net)[1:]:
+        aligned.feedback[layer.name] = layer.weight.detach().clone()
+    same, expected = gradients(aligned), gradients(plain)
+    for name, want in expected.items():
+        assert relative(same[name], want) < 1e-9, name
+    assert relative(different["layers.0.weight"], expected["layers.0.weight"]) > 0.1
+    assert relative(different["layers.2.weight"], expected["layers.2.weight"]) < 1e-9
+
+
+def test_f1_holds_for_kernels() -> None:
+    meant = build("3C3-P2-4C3", Input((2, 8, 8), InputKind.SPIKES), CLASSES, Neurons(0.9, 0.5), seed=1, gain=3.0)
+    x = (torch.rand(6, SAMPLES, 2, 8, 8, generator=torch.Generator().manual_seed(0)) < 0.4).double()
+    plain, aligned = (kind(meant, Options(), seed=0, dtype=DOUBLE) for kind in (BPTT, FA))
+    for layer in list(aligned.net)[1:]:
+        aligned.feedback[layer.name] = layer.weight.detach().clone()
+    for made in (plain, aligned):
+        made.backward(x, labels())
+    for got, want in zip(aligned.net.parameters(), plain.net.parameters(), strict=True):
+        assert relative(got.grad, want.grad) < 1e-9
+
+
+def test_f2_direct_feedback_is_feedback_alignment_when_there_is_one_hidden_layer() -> None:
+    direct, aligned = (kind(network("7r"), Options(), seed=0, dtype=DOUBLE) for kind in (DFA, FA))
+    different = gradients(direct)
+    direct.feedback["lif1"] = aligned.feedback["lif2"]
+    same, expected = gradients(direct), gradients(aligned)
+    for name, want in expected.items():
+        assert relative(same[name], want) < 1e-9, name
+    assert relative(different["layers.0.weight"], expected["layers.0.weight"]) > 0.1
+
+
+def linear_above(monkeypatch: pytest.MonkeyPatch) -> Network:
+    """Return a network whose layers pass gradients like linear ones: no memory, no reset, derivative one."""
+    monkeypatch.setitem(SURROGATES, "one", lambda u, threshold: torch.ones_like(u))
+    neurons = Neurons(beta=0.0, threshold=0.5, reset=Reset.NONE)
+    return build("8-7", Input((6,), InputKind.SPIKES), CLASSES, neurons, seed=1, gain=2.0)
+
+
+def test_f2_direct_feedback_through_linear_layers_is_backpropagation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With B the product of the weights above."""
+    meant = linear_above(monkeypatch)
+    direct, plain = (kind(meant, Options(surrogate="one"), seed=0, dtype=DOUBLE) for kind in (DFA, BPTT))
+    _, second, third = plain.net
+    direct.feedback = {"lif1": (third.weight @ second.weight).detach(), "lif2": third.weight.detach()}
+    expected = gradients(plain)
+    for name, got in gradients(direct).items():
+        assert relative(got, expected[name]) < 1e-9, name
+    direct.feedback["lif1"] = direct.feedback["lif1"].roll(1, 0)
+    assert relative(gradients(direct)["layers.0.weight"], expected["layers.0.weight"]) > 0.1
+
+
+@pytest.mark.parametrize("kind", [BPTT, FA, DFA])
+def test_learning_lowers_the_loss(kind: type[BPTT]) -> None:
+    made = kind(network("16"), Options(rate=1e-2), seed=0)
+    x = spikes().float()
+    losses = [made.learn(x, labels()).loss for _ in range(40)]
+    assert losses[-1] < 0.5 * losses[0]
