@@ -28,15 +28,18 @@ if TYPE_CHECKING:
     from neurodeploy.hardware import HardwareProfile
     from neurodeploy.pipeline import Samples
 
-VERBS = ("compile", "run", "verify", "evaluate", "inspect", "targets", "explain")
+VERBS = ("train", "benchmark", "compile", "run", "verify", "evaluate", "inspect", "targets", "explain")
 INTERRUPTED = 130
 CLOSE_CODES = 5
 DEFECT = 1
+RULES = ("bptt", "fa", "dfa", "eprop", "decolle", "spide", "ide", "stdp", "rstdp", "convert")
+"""As in `learning.RULES`, which would import too much for --help."""
 VERIFY_SAMPLES = {"lava": 20}
 VERIFY_SAMPLES_OTHERWISE = 200
 """Samples that verify compares when not told: few on Lava's runtime, which takes milliseconds for every step."""
-DATASET_OF_PIXELS = {64: "digits", 784: "mnist"}
+DATASET_OF_PIXELS = {64: "digits", 784: "mnist", 3072: "cifar10"}
 DATASET_OF_ROWS = {8: "digits", 28: "mnist"}
+DATASET_OF_FRAMES = {2312: "nmnist-simulated", 32: "fsdd", 40: "timit-sample", 4: "qtdb", 700: "shd"}
 """What verify uses when not told, by the number of values a model reads per step."""
 
 app = typer.Typer(
@@ -73,10 +76,106 @@ ExampleShape = Annotated[
 ]
 Dt = Annotated[float | None, typer.Option("--dt", metavar="SECONDS", help="What one step stands for.")]
 TrustPickle = Annotated[bool, typer.Option("--trust-pickle", help="Open files that run code when opened.")]
-Data = Annotated[str, typer.Option("--data", metavar="DATA", help="digits, mnist, or an .npz with inputs and labels.")]
+Data = Annotated[str, typer.Option("--data", metavar="DATA", help="A dataset's name (digits, mnist, ...), or an .npz.")]
 Limit = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Use the first N samples only.")]
 On = Annotated[str, typer.Option("--on", metavar="WHERE", help="engine, lava (its real runtime) or lava-models.")]
 Timeout = Annotated[float | None, typer.Option("--timeout", metavar="SECONDS", min=0, help="Give up on Lava after.")]
+
+
+@app.command()
+def train(
+    rule: Annotated[str, typer.Option("--rule", metavar="RULE", help=f"One of {', '.join(RULES)}.")],
+    dataset: Annotated[str, typer.Option("--dataset", metavar="DATA", help="digits, mnist, nmnist, fsdd, ...")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="MODEL.pt", help="The trained network.")],
+    arch: Annotated[
+        str | None,
+        typer.Option("--arch", metavar="ARCH", help="ff, rec, conv, feedback, or layers: 128-64, 128r, 12C5-P2-32C5."),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", metavar="N", min=1, help="Passes over the data.")] = None,
+    batch: Annotated[int | None, typer.Option("--batch", metavar="N", min=1, help="Samples per update.")] = None,
+    seed: Annotated[int, typer.Option("--seed", metavar="S", min=0, help="Of everything random.")] = 0,
+    steps: Annotated[int | None, typer.Option("--steps", metavar="T", min=1, help="Steps per sample.")] = None,
+    encoding: Annotated[
+        str | None, typer.Option("--encoding", metavar="KIND", help="direct, rate, latency, rows, delta, frames.")
+    ] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option("--patience", metavar="N", min=1, help="Stop after N epochs without a better validation score."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="First N training samples.")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option("--option", metavar="NAME=VALUE", help="Of the rule; repeatable.")
+    ] = None,
+    device: Annotated[str, typer.Option("--device", metavar="DEVICE", help="cpu or cuda.")] = "cpu",
+    restart: Annotated[bool, typer.Option("--restart", help="Forget an interrupted run of the same name.")] = False,
+    as_json: Json = False,
+) -> Answer:
+    """Train a network with a learning rule; an interrupted run goes on where it was."""
+    from dataclasses import replace
+
+    from neurodeploy import datasets, display, plots, summary
+    from neurodeploy.frontends.checkpoint import save_network
+    from neurodeploy.learning import training
+
+    usual = datasets.default_encoding(dataset)
+    chosen = training.settings(
+        rule,
+        dataset,
+        arch=arch,
+        epochs=epochs,
+        batch=batch,
+        seed=seed,
+        encoding=replace(usual, kind=encoding or usual.kind, steps=steps or usual.steps),
+        patience=patience,
+        train_samples=limit,
+        device=device,
+        options=dict(map(_option, option or [])),
+    )
+    _check_writable(out)
+    with _bars() as progress:
+        outcome = training.train(chosen, checkpoint=unfinished(out), restart=restart, progress=progress)
+    save_network(outcome.network, out)
+    plot = plots.learning_curve(outcome.curve, f"{rule} on {dataset}, {chosen.arch}", out.with_suffix(".png"))
+    return Answer({"model": str(out), "plot": str(plot), **summary.of_training(outcome)}, display.show_training)
+
+
+@app.command()
+def benchmark(
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Results, tables and figures.")],
+    grid: Annotated[
+        Path | None, typer.Argument(metavar="GRID.toml", help="What to run; without one, what the options say.")
+    ] = None,
+    rule: Annotated[list[str] | None, typer.Option("--rule", metavar="RULE", help="Repeatable.")] = None,
+    dataset: Annotated[str, typer.Option("--dataset", metavar="DATA", help="Without a grid.")] = "digits",
+    arch: Annotated[list[str] | None, typer.Option("--arch", metavar="ARCH", help="Repeatable.")] = None,
+    seeds: Annotated[int, typer.Option("--seeds", metavar="N", min=1, help="Seeds 0 to N - 1.")] = 1,
+    experiment: Annotated[
+        list[str] | None, typer.Option("--experiment", metavar="NAME", help="fgsm, nes, cka, fisher, backdoor, ...")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", metavar="N", min=1, help="Passes over the data.")] = None,
+    workers: Annotated[int | None, typer.Option("--workers", metavar="N", min=1, help="Local processes.")] = None,
+    scheduler: Annotated[
+        str | None, typer.Option("--scheduler", metavar="ADDRESS", help="A Dask scheduler, tcp://host:8786.")
+    ] = None,
+    as_json: Json = False,
+) -> Answer:
+    """Compare learning rules: a grid of jobs, run anywhere and resumed, its tables beside the published ones."""
+    from neurodeploy import display
+    from neurodeploy.benchmark import grid as grids
+    from neurodeploy.benchmark import report, runner
+
+    if grid is not None:
+        chosen = grids.read_grid(grid)
+    else:
+        rules, archs = tuple(rule or grids.PAPER_RULES), tuple(arch or ("ff", "rec"))
+        wanted = tuple(experiment or ()) or grids.EXPERIMENTS
+        study = grids.Study(dataset, rules, archs, tuple(range(seeds)), wanted, epochs=epochs)
+        chosen = grids.checked(grids.Grid((study,)))
+    with _bars() as progress:
+        table, failed = runner.run(chosen, out, workers=workers, scheduler=scheduler, progress=progress)
+    written = report.write(table, out)
+    plain = report.summary(table) | {"folder": str(out), "written": [str(path) for path in written], "failed": failed}
+    return Answer(plain, display.show_benchmark)
 
 
 @app.command("compile")
@@ -95,7 +194,7 @@ def compile_model(
     ] = None,
     encoding: Annotated[
         str | None,
-        typer.Option("--encoding", metavar="KIND", help="With --steps: direct, rate, latency, rows, delta."),
+        typer.Option("--encoding", metavar="KIND", help="With --steps: direct, rate, latency, rows, delta, frames."),
     ] = None,
     allow: Allow = None,
     trust_pickle: TrustPickle = False,
@@ -318,6 +417,42 @@ def _model_and_samples(artifact: Path, data: str, limit: int | None) -> tuple[Co
     return model, pipeline.read_data(data, model.program.encoding, model.program.input.shape, limit)
 
 
+def unfinished(model: Path) -> Path:
+    """Return where a run that is to write `model` keeps its checkpoint."""
+    return model.with_name(f"{model.name}.unfinished")
+
+
+def _check_writable(out: Path) -> None:
+    """Refuse before hours of training what could not be written after them.
+
+    Raises:
+        UsageError: ND407.
+    """
+    folder = out.resolve().parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        why = "it is a directory" if out.is_dir() else None if os.access(folder, os.W_OK) else "no permission"
+    except OSError as error:
+        why = str(error)
+    if why is not None:
+        raise UsageError(Finding("ND407", str(out), "cannot be written", why, "choose another -o"))
+
+
+def _option(text: str) -> tuple[str, Any]:
+    """Return NAME=VALUE as a name and a number, truth value, None or word."""
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        what, why = f"{text!r} is no NAME=VALUE", "an option of a rule has a name and a value"
+        raise UsageError(Finding("ND075", "--option", what, why, "write for instance --option rate=0.001"))
+    words: dict[str, Any] = {"true": True, "false": False, "none": None}
+    if value.lower() in words:
+        return name, words[value.lower()]
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return name, kind(value)
+    return name, value
+
+
 def _beside(model: str) -> Path:
     """Return the default artefact: the model file's stem in the current directory."""
     return Path(f"{Path(model.partition('.py:')[0]).stem}.ndc")
@@ -367,8 +502,8 @@ def _usual_data(model: CompiledModel) -> str:
     from math import prod
 
     size = prod(model.program.input.shape)
-    by_rows = (model.program.encoding or {}).get("kind") == "rows"
-    known = DATASET_OF_ROWS if by_rows else DATASET_OF_PIXELS
+    kind = (model.program.encoding or {}).get("kind")
+    known = {"rows": DATASET_OF_ROWS, "frames": DATASET_OF_FRAMES}.get(str(kind), DATASET_OF_PIXELS)
     if size not in known:
         what = f"the model reads {size} values per step, which no dataset here has"
         fix = "name the data: --data digits, --data mnist, or --data FILE.npz with inputs (step, sample, neuron)"
@@ -422,6 +557,28 @@ def _progress(what: str) -> Iterator[Callable[[int, int], None] | None]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextlib.contextmanager
+def _bars() -> Iterator[Callable[[str, int, int], None] | None]:
+    """Give a callback that draws one bar per kind of work on standard error, or None when that is not a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def advance(what: str, done: int, total: int) -> None:
+            kind = "epoch" if what.startswith("epoch ") else what
+            if kind not in tasks:
+                tasks[kind] = bar.add_task(what, total=total)
+            bar.update(tasks[kind], description=what, completed=done, total=total)
+
+        yield advance
 
 
 def _print(answer: Answer, as_json: bool, stdout: TextIO) -> int:

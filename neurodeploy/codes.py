@@ -87,11 +87,15 @@ EXPLANATIONS: dict[str, str] = {
     # ND05x-ND06x: data
     "ND050": "A dataset, split, limit or encoding was asked for that does not exist or cannot be: the message names "
     "what there is. An intensity lies in [0, 1]; only the delta encoding has a threshold; rows and delta need images "
-    "that divide into as many rows as there are steps.",
-    "ND051": "A file of MNIST was not found. Nothing is downloaded at run time: put the four idx files, plain or "
-    "gzipped, into one folder, torchvision's layout included, and set NEURODEPLOY_DATA to it.",
-    "ND052": "A file of MNIST is damaged or not what its name says: an idx file states its own type and shape, and "
-    "this one contradicts them. Fetch the file again.",
+    "that divide into as many rows as there are steps. Recordings, which are over time already, take frames; images "
+    "take all the others.",
+    "ND051": "The files of a dataset were not found. Data are looked for below NEURODEPLOY_DATA, or in ../shared/data, "
+    "in the folders that their publisher, torchvision and tonic use; the message lists every place. Nothing is "
+    "downloaded unasked: neurodeploy.datasets.download(NAME) does it where the licence allows, else the message says "
+    "where to get them.",
+    "ND052": "A data file is damaged or not what its name says: cut off, of another shape or coding, with labels or "
+    "events that cannot be, or simulated where recordings belong. Fetch the file again; a damaged cache is deleted and "
+    "built again.",
     "ND053": "The data file cannot be read as .npz without pickle: it is absent, damaged, a lone array, or holds "
     "objects. Write it with numpy.savez(path, inputs=..., labels=...), arrays of numbers.",
     "ND054": "An array of the data file does not fit. `inputs` has axes (step, sample, *neuron), none of them empty, "
@@ -99,6 +103,57 @@ EXPLANATIONS: dict[str, str] = {
     "fault.",
     "ND055": "The encoding stored with a model has a field that is unknown, absent or out of its range, so how its "
     "samples become input is not known. Save the model again.",
+    "ND056": "A package that reads this one dataset is not installed: pillow for the pictures of CIFAR-10's subset, "
+    "tonic and aedat for event cameras, h5py for SHD. The message has the command.",
+    "ND057": "What was computed from data (simulated events, features of sound, unpacked recordings) is kept on disk, "
+    "and the folder cannot be written. Set NEURODEPLOY_CACHE to a folder with room, about 25 kB per simulated "
+    "recording.",
+    "ND058": "No download of this dataset is offered: its licence does not allow it or states nothing, or there is no "
+    "published checksum to hold a download against. The message says where to get it.",
+    "ND059": "A download failed, or the file that arrived is not the published one: its size or checksum differs. "
+    "Nothing of it was kept. Try again, or fetch the file yourself and put it where the message says.",
+    # ND07x: learning
+    "ND070": "Learning rules here are stated for chains: one weighted map (all-to-all or convolution, with pools and "
+    "reshapes around it) into each population, whose neurons may be recurrent among themselves. This network branches, "
+    "skips or has another kind of map. Train it in PyTorch and record it with neurodeploy.save.",
+    "ND071": "An architecture is written layer by layer: 128 (neurons), 128r (recurrent), 12C5 (12 maps of 5 x 5 "
+    "kernels), 12C5/2 (stride 2), 12C5/1:0 (no padding), P2 (average pool), joined by a minus sign; or named ff, rec, "
+    "conv or feedback. This one cannot be read, or does not fit the data's shape.",
+    "ND072": "e-prop filters each synapse's eligibility in time, and a kernel is one synapse at many places, each with "
+    "an eligibility of its own. No published rule shares it. Use DECOLLE for convolutions, or e-prop with all-to-all "
+    "layers.",
+    "ND073": "A three-factor rule keeps one trace per input, which all neurons of the layer read; that is the same as "
+    "the exact gradient only if they decay alike. Use one beta and one alpha per layer.",
+    "ND074": "There is no learning rule of this name. `neurodeploy train --help` lists them.",
+    "ND075": "An option of the training run has no such name or value. `neurodeploy train --help` lists the run's own; "
+    "those of a rule are the fields of its Options, in the file of the rule.",
+    "ND076": "A training run writes a checkpoint after every epoch, next to the model it will write, and goes on from "
+    "it when started again with the same settings. The one that lies there is damaged or belongs to another run, and "
+    "is not overwritten unasked: --restart begins anew, -o writes elsewhere.",
+    "ND077": "PyTorch has no CUDA device on this machine, or is a build without CUDA. Train on the CPU, or install a "
+    "CUDA build of PyTorch.",
+    "ND080": "SPIDE and IDE learn rings: spiking layers in a row, pools between them spiking too, feedback from the "
+    "last hidden layer to the first or none, and one all-to-all classifier, all with the threshold, quantum, leak and "
+    "normalization of the options. The network is another. Build it with learning.spide.architecture and keep the "
+    "options it was built with.",
+    "ND081": "The ring that --arch describes cannot be built: only the last hidden layer feeds back, and only to the "
+    "first; between layers of maps the first one's height and width are the last one's times a whole number; kernels "
+    "fit the maps they read; recurrence (100r) is not part of a ring.",
+    "ND082": "An option of SPIDE or IDE is out of its range, or normalizes another number of channels than the input "
+    "has. The message names it. leak lies in (0, 1], dropout and momentum in [0, 1), the threshold in (0, quantum]; "
+    "rates, scales, steps and standard deviations are positive.",
+    "ND083": "IDE found no solution of the implicit equation: the feedback amplifies errors instead of damping them, "
+    "so the equilibrium is not stable and has no gradient. Lower the restriction on the feedback weights or the "
+    "learning rate, or take solver=broyden, which needs no contraction.",
+    "ND084": "Rounding, always recorded: the classifier of SPIDE and IDE reads firing rates in real numbers, and the "
+    "network that is deployed counts output spikes instead. Scale and common shift of the classes are chosen on the "
+    "training samples seen last; the bound is the fraction of them whose decision the counting does not settle.",
+    # ND09x: the benchmark
+    "ND090": "A benchmark grid is a TOML file with [[study]] tables and perhaps a [cost] table, whose keys are the "
+    "fields of Study and Cost in neurodeploy/benchmark/grid.py. This file is absent, no TOML, or has other keys.",
+    "ND091": "The grid names a rule, dataset or experiment that does not exist. Nothing was started.",
+    "ND092": "With --scheduler the jobs go to a Dask cluster. Dask is not installed here, or no scheduler answers at "
+    "that address. Install neurodeploy[cluster] and start `dask scheduler` and `dask worker`, or leave it out.",
     # ND1xx: the network, and whether it fits
     "ND107": "Part of the network does not fit a single core: even its smallest slice (one neuron, or one image row of "
     "all channels) needs more neurons, synaptic memory or axons than the profile gives a core. The message has both "
@@ -133,6 +188,9 @@ EXPLANATIONS: dict[str, str] = {
     "paths equally many spiking layers; recurrence within one layer is always possible.",
     "ND143": "Lava's Conv process has two spatial axes; Conv1d is run with one of them of length 1. Conv3d has no "
     "place.",
+    "ND144": "An ALIF neuron raises its threshold with every spike, which takes a state of its own beside current and "
+    "membrane. The neurons this backend has keep a fixed threshold, so the network would be another one. Train with "
+    "LIF neurons.",
     # ND2xx: numbers and substitutions
     "ND201": "Rounding, always recorded: a weight becomes twice an 8-bit signed mantissa times a power of two, one "
     "scale per population. The bound is the largest difference of any weight of the map. Loihi's mixed-sign weights "
@@ -207,4 +265,29 @@ EXPLANATIONS: dict[str, str] = {
     "accuracy would be meaningless, so none is given. Renumber the labels of the .npz file.",
     "ND429": "neurodeploy itself failed: an exception nobody foresaw. It is our defect. NEURODEPLOY_DEBUG=1 in the "
     "environment prints where it happened; please report that together with the command.",
+    # ND430-ND449: attacks, backdoors and what representations hold
+    "ND430": "An attack needs inputs (step, sample, *neuron), finite and none of the axes empty, with one class number "
+    "from 0 per sample. A counterpart without spikes reads frames (sample, *neuron) of the network's input shape, with "
+    "labels below its number of outputs.",
+    "ND431": "A number given to an attack is not finite or out of its range: epsilon, step and budget are at least 0, "
+    "sigma is above 0, samples, iterations and batch are whole numbers from 1, and low is at most high.",
+    "ND432": "A function that an attack calls returned something other than agreed: a gradient has the inputs' shape, "
+    "a loss and a decision have one value per sample, a perturbed input the shape of the original; all are finite. A "
+    "wrong shape would be spread silently over other samples.",
+    "ND433": "Only spikes can be flipped, and the inputs hold values other than 0 and 1. Graded input is perturbed "
+    "with fgsm or nes.",
+    "ND434": "The network has no counterpart without spikes that could be attacked: a node reads nothing, or the input "
+    "reaches the output only over recurrent edges, which are left out, so that every gradient would be 0. Raise "
+    "recurrent_steps, or take gradients through time from the spiking network itself.",
+    "ND435": "The backdoor cannot be planted: the trigger lies outside the input, has no position, or maps a class to "
+    "itself; the poison rate is not in [0, 1]; or no sample is of the source class. Draw a trigger for these data.",
+    "ND436": "CKA compares features of the same samples, in the same order, in batches of at least 4 (2 when biased). "
+    "The unbiased estimate averages over four different samples at a time.",
+    "ND437": "CKA divides by how much each side's features vary, and one side's do not: a silent layer, or one that "
+    "answers every sample alike. There is no similarity to state, not even 0.",
+    "ND438": "Fisher information is measured on batches of inputs (step, sample, *neuron) with gradients per sample, "
+    "(sample, *weight), finite, and for the same tensors each time. Something of that is missing, a probability or "
+    "label is none, a time lies beyond the inputs, or every gradient is 0, so that no share of the whole exists.",
+    "ND439": "A share is hits of n samples with n at least 1. There are none, for instance no test sample of the "
+    "backdoor's source class, so it has no value; 0 would be a claim.",
 }

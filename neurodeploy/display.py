@@ -16,12 +16,60 @@ from rich.text import Text
 Plain = dict[str, Any]
 UNITS = ((1.0, "J"), (1e-3, "mJ"), (1e-6, "µJ"), (1e-9, "nJ"), (1e-12, "pJ"))
 PREDICTIONS_SHOWN = 20
+EPOCHS_SHOWN = 8
 UNBROKEN = ("code", "status")
 """Columns whose words are never parted."""
 LATE = " at t-1"
 """Marks a source that is read a step late."""
 MAY_SATURATE = "ND210"
 """The one rounding that is no bound on an error but a warning."""
+
+
+def show_training(console: Console, plain: Plain) -> None:
+    """Print what was learned, epoch by epoch in short, and the score."""
+    encoding = _encoding(plain["encoding"])
+    _line(console, f"{plain['rule']} on {plain['dataset']}, {plain['architecture']}, seed {plain['seed']}", "bold")
+    _line(console, f"encoding  {encoding}")
+    _line(console, f"learned   {plain['train_samples']:,} samples, {plain['parameters']:,} parameters")
+    measured = list(plain["curve"][-1]["measures"])
+    table = _table(">epoch", ">loss", ">training", ">validation", *(f">{name.replace('_', ' ')}" for name in measured))
+    for epoch in _sampled(plain["curve"], EPOCHS_SHOWN):
+        held = epoch["validation_accuracy"]
+        cells = (f"{epoch['epoch'] + 1}", f"{epoch['loss']:.4g}", f"{epoch['train_accuracy']:.2%}")
+        rest = (f"{epoch['measures'].get(name, float('nan')):.4g}" for name in measured)
+        table.add_row(*cells, "" if held is None else f"{held:.2%}", *rest)
+    console.print(table)
+    low, high = plain["test_interval_95"]
+    score = f"{plain['test_accuracy']:.2%} of {plain['test_samples']:,} test samples"
+    _line(console, f"accuracy  {score} (95 % interval {low:.1%} to {high:.1%})", "bold")
+    again = f", resumed after epoch {plain['resumed_after']}" if plain["resumed_after"] else ""
+    _line(console, f"took      {plain['seconds']:.1f} s{again}; kept epoch {plain['kept_epoch']}")
+    _line(console, f"written to {plain['model']}, curve in {plain['plot']}", "bold")
+
+
+def show_benchmark(console: Console, plain: Plain) -> None:
+    """Print accuracy per dataset, rule and architecture, the verdicts, and what failed."""
+    table = _table("dataset", "rule", "network", ">accuracy", ">seeds", ">published")
+    for line in plain["accuracy"]:
+        published = "" if line["published"] is None else f"{line['published']:.2%}"
+        accuracy = f"{line['mean']:.2%} ± {line['deviation']:.2%}"
+        table.add_row(line["title"], line["rule"], line["arch"], accuracy, str(line["seeds"]), published)
+    console.print(table)
+    for verdict in plain["claims"]:
+        if verdict["outcome"] != "untested":
+            _line(console, f"{verdict['outcome']:16} {verdict['claim']} ({verdict['dataset']})")
+    for line in plain["failed"]:
+        _line(console, f"failed    {line}", "red")
+    _line(
+        console, f"written to {plain['folder']}: {', '.join(path.split('/')[-1] for path in plain['written'])}", "bold"
+    )
+
+
+def _sampled(items: list[Plain], most: int) -> list[Plain]:
+    """Return at most `most` of `items`, evenly, the first and the last among them."""
+    if len(items) <= most:
+        return items
+    return [items[round(k * (len(items) - 1) / (most - 1))] for k in range(most)]
 
 
 def show_compiled(console: Console, plain: Plain) -> None:

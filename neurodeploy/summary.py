@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from neurodeploy.artifact import CompiledModel
 from neurodeploy.errors import Change, Deviation, Finding
 from neurodeploy.evaluation.activity import FORMATS
+from neurodeploy.evaluation.uncertainty import wilson
 from neurodeploy.hardware import RESOURCES, HardwareProfile, Placement, utilization
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.nodes import (
@@ -32,8 +33,41 @@ from neurodeploy.ir.program import ConvSynapses, Population, Program, Projection
 from neurodeploy.pipeline import Evaluation, Samples
 from neurodeploy.results import RunResult
 
+if TYPE_CHECKING:
+    from neurodeploy.learning.training import Outcome
+
 Plain = dict[str, Any]
 WEIGHT_BITS = 8
+
+
+def of_training(outcome: Outcome) -> Plain:
+    """Return what was trained, how the network got there and how it scores, with the interval that score has."""
+    chosen = outcome.settings
+    hits = round(outcome.test_accuracy * outcome.test_samples)
+    return {
+        "kind": "training",
+        "rule": chosen.rule,
+        "dataset": chosen.dataset,
+        "architecture": chosen.arch,
+        "parameters": sum(_parameters(node) for node in outcome.network.nodes.values()),
+        "encoding": chosen.encoding.to_plain(),
+        "seed": chosen.seed,
+        "train_samples": outcome.train_samples,
+        "test_samples": outcome.test_samples,
+        "test_accuracy": outcome.test_accuracy,
+        "test_interval_95": list(wilson(hits, outcome.test_samples)),
+        "epochs": len(outcome.curve),
+        "kept_epoch": outcome.kept_epoch + 1,
+        "resumed_after": outcome.resumed_after,
+        "seconds": sum(epoch.seconds for epoch in outcome.curve),
+        "curve": [asdict(epoch) for epoch in outcome.curve],
+        "settings": chosen.to_plain(),
+    }
+
+
+def _parameters(node: Node) -> int:
+    arrays = (getattr(node, key, None) for key in ("weight", "data", "bias"))
+    return sum(array.size for array in arrays if isinstance(array, np.ndarray))
 
 
 def of_model(model: CompiledModel) -> Plain:

@@ -22,6 +22,8 @@ ROWS = (
     ("__main__",),
     ("cli",),
     ("display", "summary", "codes"),
+    ("benchmark",),
+    ("plots",),
     ("pipeline",),
     ("frontends", "lowering", "backends", "engine", "learning", "datasets", "evaluation"),
     ("hardware", "artifact", "results"),
@@ -34,6 +36,8 @@ BESIDE = {
     ("summary", "pipeline"): "what the pipeline returns is what a summary is of",
     ("artifact", "hardware"): "an artefact holds a profile and a placement",
     ("lowering", "engine"): "a chain of maps is multiplied out by applying it, so that its meaning is stated once",
+    ("learning", "frontends"): "a network that is learned is run and saved as one that is loaded",
+    ("learning", "datasets"): "what is learned from",
     ("backends", "engine"): "ranges measured on calibration data are the real engine's",
     ("evaluation", "engine"): "the bound on rounding follows the real engine's maps",
     ("evaluation", "lowering"): "the bound on rounding is stated over the lowered network",
@@ -47,6 +51,8 @@ HOMES = {
     "numba": {"engine"},
     "typer": {"cli.py"},
     "rich": {"cli.py", "display.py"},
+    "matplotlib": {"plots.py"},
+    "distributed": {"benchmark"},
 }
 """The only places that may import each of these."""
 

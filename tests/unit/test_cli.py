@@ -29,7 +29,7 @@ from neurodeploy.ir.nodes import LIF, Input, InputKind, Linear, Reset
 STEPS, SAMPLES, CLASSES = 6, 4, 10
 RUN = sys.modules["neurodeploy.backends.loihi2.run"]
 """The module, which its package hides behind the function of the same name."""
-VERBS = ("compile", "run", "verify", "evaluate", "inspect", "targets", "explain")
+VERBS = ("train", "benchmark", "compile", "run", "verify", "evaluate", "inspect", "targets", "explain")
 
 
 def network(inputs: int = 64, hidden: int = 12) -> Network:
@@ -89,6 +89,8 @@ def call(here: Path, capsys: pytest.CaptureFixture[str]) -> Call:
 
 
 COMMANDS = {
+    "train": "train --rule bptt --dataset digits -o model.pt",
+    "benchmark": "benchmark --rule bptt --arch 8 --epochs 1 --experiment deployment --workers 1 -o results",
     "compile": "compile model.pt --target loihi2-sim",
     "run": "run model.ndc --on engine --data data.npz",
     "verify": "verify model.ndc --against engine --data data.npz",

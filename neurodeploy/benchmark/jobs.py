@@ -1,0 +1,311 @@
+"""How each kind of job is done: a function of the job and the networks it needs, giving rows and perhaps a network."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from neurodeploy import datasets, pipeline
+from neurodeploy.benchmark.grid import Job, Study
+from neurodeploy.benchmark.table import Row
+from neurodeploy.datasets import Encoding
+from neurodeploy.evaluation import attacks, backdoor, fisher, similarity
+from neurodeploy.evaluation.counterpart import ann_counterpart
+from neurodeploy.frontends.checkpoint import load_checkpoint, save_network
+from neurodeploy.ir.network import Network
+from neurodeploy.ir.nodes import InputKind
+from neurodeploy.learning import cost, training
+from neurodeploy.learning.probing import Probe
+from neurodeploy.pipeline import Samples
+
+Result = tuple[list[Row], bytes | None]
+TARGET = "loihi2-sim"
+CALIBRATION = 64
+"""Training samples, randomly perturbed, on which a network that is to meet perturbed input is calibrated."""
+NES = {"sigma": 0.1, "samples": 20, "iterations": 10}
+"""Black-box search: directions per estimate, estimates per attack. Ours, not the paper's."""
+NES_SAMPLES = 50
+"""Samples attacked by NES, which asks for 2 x samples x iterations decisions each."""
+PREFIXES = (0.25, 0.5, 1.0)
+"""Fractions of the steps after which Fisher information is measured."""
+FISHER_SAMPLES = 40
+CKA_BATCH = 256
+
+
+def run(job: Job, networks: list[bytes], checkpoint: Path | None = None) -> Result:
+    """Do one job.
+
+    Args:
+        networks: model files of the jobs it needs, in their order.
+        checkpoint: where an interrupted training is kept, if anywhere.
+    """
+    do: Callable[..., Result] = KINDS[job.kind]
+    if job.kind in ("train", "backdoor"):
+        return do(job, checkpoint)
+    return do(job, *(_network(content) for content in networks))
+
+
+def _settings(job: Job) -> training.Settings:
+    study = _study(job)
+    encoding = datasets.default_encoding(study.dataset)
+    return training.settings(
+        job.rule,
+        study.dataset,
+        arch=job.arch,
+        epochs=study.epochs,
+        seed=job.seed,
+        encoding=encoding if study.steps is None else replace(encoding, steps=study.steps),
+        train_samples=study.train_samples,
+        test_samples=study.test_samples,
+        options=study.options.get(job.rule),
+    )
+
+
+def _train(job: Job, checkpoint: Path | None) -> Result:
+    outcome = training.train(_settings(job), checkpoint=checkpoint)
+    rows = _rows(job, outcome.test_samples, outcome.train_samples)
+    found = [rows("accuracy", "", "float", "accuracy", outcome.test_accuracy)]
+    found.append(rows("accuracy", "", "host", "seconds_per_epoch", float(np.mean([e.seconds for e in outcome.curve]))))
+    for name, value in outcome.curve[-1].measures.items():
+        found.append(rows("accuracy", "", "float", name, value))
+    return found, _bytes(outcome.network)
+
+
+def _deployment(job: Job, network: Network) -> Result:
+    """The same test samples on the integer program: what deployment costs in accuracy."""
+    inputs, labels = _test(job)
+    model = pipeline.compile(network, TARGET)
+    result = pipeline.run(model, Samples("test", inputs, labels))
+    evaluation = pipeline.evaluate(model, Samples("test", inputs, labels), result)
+    rows = _rows(job, len(labels))
+    values = {
+        "accuracy": float(np.mean(result.predictions == labels)),
+        "same_decision": float(np.mean(result.predictions == Probe(network).predict(inputs))),
+        "synops_per_sample": evaluation.activity.synops / len(labels),
+    }
+    return [rows("deployment", "", "deployed", name, value) for name, value in values.items()], None
+
+
+def _fgsm(job: Job, network: Network) -> Result:
+    """FGSM through the counterpart (the paper's) and the surrogate gradient, on the float network and the deployed."""
+    study, (inputs, labels) = _study(job), _test(job)
+    probe = Probe(network)
+    counterpart = ann_counterpart(network)
+    mean = inputs.mean(axis=0, dtype=np.float64)
+    rows = _rows(job, len(labels))
+    own = float(np.mean(counterpart.logits(mean).argmax(1) == labels))
+    found = [rows("fgsm", "gradient=counterpart", "float", "counterpart_accuracy", own)]
+    gradients = {
+        "counterpart": attacks.through_mean_frame(counterpart.gradient),
+        "surrogate": probe.gradient,
+    }
+    places: dict[str, attacks.Predict] = {"float": probe.predict, "deployed": deployed(network, study)}
+    for name, gradient in gradients.items():
+        fixed = gradient(inputs.astype(np.float64), labels)
+        attack = partial(_fgsm_with, fixed)
+        for where, predict in places.items():
+            for step in attacks.robustness(predict, inputs, labels, attack, (0.0, *study.epsilons)):
+                condition = f"gradient={name};epsilon={step.epsilon:g}"
+                found.append(rows("fgsm", condition, where, "accuracy", step.accuracy.value))
+    return found, None
+
+
+def _fgsm_with(gradient: np.ndarray, inputs: np.ndarray, labels: np.ndarray, epsilon: float) -> np.ndarray:
+    """FGSM with a gradient that is computed once for all epsilons."""
+    return attacks.fgsm(inputs, labels, lambda *_: gradient, epsilon)
+
+
+def _nes(job: Job, network: Network) -> Result:
+    """Black-box attack on decisions of the float network; asks only for losses."""
+    study = _study(job)
+    inputs, labels = _test(job)
+    inputs, labels = inputs[:, :NES_SAMPLES], labels[:NES_SAMPLES]
+    probe, rows, found = Probe(network), _rows(job, len(labels)), []
+    for epsilon in study.epsilons:
+        attacked = attacks.nes(inputs, labels, probe.loss, epsilon, step=epsilon / 4, seed=job.seed, **NES)  # type: ignore[arg-type]
+        accuracy = float(np.mean(probe.predict(attacked.inputs) == labels))
+        found.append(rows("nes", f"epsilon={epsilon:g}", "float", "accuracy", accuracy))
+        found.append(rows("nes", f"epsilon={epsilon:g}", "float", "queries_per_sample", float(attacked.queries)))
+    return found, None
+
+
+def _backdoor(job: Job, checkpoint: Path | None) -> Result:
+    """Train on data of which a part of one class carries a trigger and another label."""
+    chosen = _settings(job)
+    train = datasets.load(chosen.dataset, "train", chosen.train_samples)
+    test = datasets.load(chosen.dataset, "test", chosen.test_samples)
+    trigger = backdoor.draw_trigger(train.shape(chosen.encoding), train.classes, job.seed)
+    poisoning = backdoor.poison(train.labels, trigger, job.variant or 0.0, job.seed)
+
+    def transform(inputs: np.ndarray, labels: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return poisoning.apply(np.array(inputs), index), poisoning.labels[index]
+
+    outcome = training.train(chosen, checkpoint=checkpoint, transform=transform)
+    inputs = test.encode(chosen.encoding, np.arange(len(test.labels)))
+    found = backdoor.measure(Probe(outcome.network).predict, inputs, test.labels, trigger)
+    rows = _rows(job, len(test.labels), outcome.train_samples)
+    values = {
+        "clean_accuracy": found.clean.value,
+        "accuracy_with_source_triggered": found.stamped.value,
+        "attack_success_rate": found.success.value,
+    }
+    condition = f"poison={job.variant:g}"
+    return [rows("backdoor", condition, "float", name, value) for name, value in values.items()], None
+
+
+def _cka(job: Job, one: Network, other: Network) -> Result:
+    """Representational similarity of two networks trained on the same data, layer by layer."""
+    inputs, labels = _test(job, attacked=False)
+    pairs = list(zip(one.populations, other.populations, strict=False))
+    sums = {pair: similarity.MiniBatchCKA() for pair in pairs}
+    for part in _parts(len(labels)):
+        first, second = (Probe(network).activity(inputs[:, part]) for network in (one, other))
+        for a, b in pairs:
+            sums[a, b].add(similarity.concatenated(first[a]), similarity.concatenated(second[b]))
+    rows = _rows(job, len(labels))
+    return [
+        rows("cka", f"layer={depth + 1}", "float", "cka_unbiased", sums[pair].value) for depth, pair in enumerate(pairs)
+    ], None
+
+
+def _cka_attacked(job: Job, network: Network) -> Result:
+    """Similarity of a network's own layers on clean and on attacked input (FGSM through the counterpart)."""
+    study, (inputs, labels) = _study(job), _test(job)
+    gradient = attacks.through_mean_frame(ann_counterpart(network).gradient)(inputs.astype(np.float64), labels)
+    probe, rows, found = Probe(network), _rows(job, len(labels)), []
+    clean = probe.activity(inputs)
+    for epsilon in study.epsilons:
+        attacked = probe.activity(_fgsm_with(gradient, inputs, labels, epsilon))
+        for depth, name in enumerate(network.populations):
+            value = similarity.cka(similarity.concatenated(clean[name]), similarity.concatenated(attacked[name]))
+            found.append(rows("cka_attacked", f"layer={depth + 1};epsilon={epsilon:g}", "float", "cka_unbiased", value))
+    return found, None
+
+
+def _fisher(job: Job, network: Network) -> Result:
+    """Fisher information per weight tensor, three estimates, and the paper's over time."""
+    inputs, labels = _test(job)
+    inputs, labels = inputs[:, :FISHER_SAMPLES], labels[:FISHER_SAMPLES]
+    probe, batch = Probe(network), [(inputs, labels)]
+    classes = network.populations[network.output].size
+    estimates = {
+        "empirical": partial(fisher.empirical, probe.weight_gradients, classes=classes),
+        "expected": partial(fisher.expected, probe.weight_gradients, probe.probabilities),
+        "batch_mean": partial(fisher.batch_mean, fisher.mean_of(probe.weight_gradients), classes=classes),
+    }
+    rows, found = _rows(job, len(labels)), []
+    for name, estimate in estimates.items():
+        information = estimate(batch)
+        for tensor, share in information.share.items():
+            condition = f"estimate={name};tensor={tensor}"
+            found.append(rows("fisher", condition, "float", "share", share))
+            found.append(rows("fisher", condition, "float", "per_parameter", information.per_parameter[tensor]))
+    times = sorted({max(1, round(fraction * len(inputs))) for fraction in PREFIXES})
+    for step, information in fisher.over_time(estimates["empirical"], batch, times).items():
+        for tensor, share in information.share.items():
+            found.append(rows("fisher", f"estimate=empirical;tensor={tensor};step={step}", "float", "share", share))
+    return found, None
+
+
+def _cost(job: Job) -> Result:
+    """Memory beyond the input and time per sample of one update, measured in a process of its own."""
+    assert job.cost is not None
+    steps = int(job.variant or 1)
+    found = cost.measure(job.rule, job.arch, job.cost.inputs, job.cost.classes, steps, job.cost.batch)
+    make = partial(Row, "cost", "random", "random spikes", job.rule, job.arch, 0, f"steps={steps}", "host")
+    samples = job.cost.batch
+    return [
+        make("peak_mebibyte", found.peak_mebibyte, samples),
+        make("milliseconds_per_sample", found.milliseconds_per_sample, samples),
+    ], None
+
+
+def deployed(network: Network, study: Study) -> attacks.Predict:
+    """Return the decisions of the integer program, compiled for input as far off as the largest perturbation.
+
+    The program's input is then graded, as perturbed frames are, with 8 bits over the whole range; it is calibrated on
+    training samples that are perturbed at random.
+    """
+    data = datasets.load(study.dataset, "train", CALIBRATION)
+    encoding = Encoding.from_plain(network.encoding or {})
+    clean = data.encode(encoding, np.arange(len(data.labels))).astype(np.float32)
+    reach = max(study.epsilons)
+    noise = np.random.default_rng(0).uniform(-reach, reach, clean.shape).astype(np.float32)
+    shown = clean + noise
+    source = replace(network.input_node, kind=InputKind.GRADED, low=-reach, high=1 + reach, levels=None)
+    graded = replace(network, nodes=network.nodes | {network.input: source})
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "perturbed.npz"
+        np.savez(path, inputs=shown)
+        model = pipeline.compile(graded, TARGET, calibration=path)
+
+    def predict(inputs: np.ndarray) -> np.ndarray:
+        return pipeline.run(model, Samples("attacked", inputs.astype(np.float32), None)).predictions
+
+    return predict
+
+
+def _test(job: Job, attacked: bool = True) -> tuple[np.ndarray, np.ndarray]:
+    """Return the test samples a job looks at, encoded as the network was trained."""
+    chosen, study = _settings(job) if "|" not in job.rule else _settings(replace(job, rule="bptt")), _study(job)
+    test = datasets.load(study.dataset, "test", study.test_samples)
+    count = len(test.labels) if study.attacked is None or not attacked else min(study.attacked, len(test.labels))
+    return test.encode(chosen.encoding, np.arange(count)), test.labels[:count]
+
+
+def _study(job: Job) -> Study:
+    assert job.study is not None
+    return job.study
+
+
+def _rows(job: Job, samples: int, train_samples: int = 0) -> Callable[[str, str, str, str, float], Row]:
+    """Return a function that makes this job's rows of (experiment, condition, where, metric, value)."""
+    study = _study(job)
+    title = datasets.load(study.dataset, "test", 1).name
+
+    def make(experiment: str, condition: str, where: str, metric: str, value: float) -> Row:
+        return Row(
+            experiment, study.dataset, title, job.rule, job.arch, job.seed, condition, where, metric, float(value),
+            samples, train_samples,
+        )  # fmt: skip
+
+    return make
+
+
+def _parts(samples: int) -> Iterator[slice]:
+    """Yield mini-batches for CKA, each of at least the four samples its estimator needs."""
+    count = max(1, samples // CKA_BATCH)
+    for at in range(count):
+        yield slice(at * samples // count, (at + 1) * samples // count)
+
+
+def _network(content: bytes) -> Network:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.pt"
+        path.write_bytes(content)
+        return load_checkpoint(path)
+
+
+def _bytes(network: Network) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.pt"
+        save_network(network, path)
+        return path.read_bytes()
+
+
+KINDS: dict[str, Callable[..., Result]] = {
+    "train": _train,
+    "deployment": _deployment,
+    "fgsm": _fgsm,
+    "nes": _nes,
+    "backdoor": _backdoor,
+    "cka": _cka,
+    "cka_attacked": _cka_attacked,
+    "fisher": _fisher,
+    "cost": _cost,
+}

@@ -1,0 +1,86 @@
+"""Pictures for people: each function draws plain values with matplotlib and writes one PNG, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from neurodeploy.learning.training import Epoch
+
+DOTS_PER_INCH = 130
+STYLES = ("o-", "s--")
+COLORS = ("#1b6ca8", "#c8553d", "#3a7d44", "#7b5ea7", "#a67c00", "#555555", "#d17ba6", "#2a9d8f")
+"""Lines that belong together, such as feed-forward and recurrent, share a color and differ in style."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One plot: lines by name, each (x values, y values); logarithmic: "", "x" or "both"."""
+
+    title: str
+    x: str
+    y: str
+    lines: dict[str, tuple[list[float], list[float]]]
+    logarithmic: str = ""
+
+
+def learning_curve(curve: Sequence[Epoch], title: str, path: Path) -> Path:
+    """Draw loss and accuracy against epochs, and what else the rule measured; return `path`."""
+    measured = list(dict.fromkeys(name for epoch in curve for name in epoch.measures))
+    with _figure(path, 2 + bool(measured), title) as axes:
+        epochs = [epoch.epoch + 1 for epoch in curve]
+        axes[0].plot(epochs, [epoch.loss for epoch in curve], color="black")
+        axes[0].set(xlabel="epoch", ylabel="loss per sample")
+        axes[1].plot(epochs, [100 * epoch.train_accuracy for epoch in curve], label="training, while learning")
+        held = [(e.epoch + 1, 100 * e.validation_accuracy) for e in curve if e.validation_accuracy is not None]
+        if held:
+            axes[1].plot(*zip(*held, strict=True), label="validation")
+        axes[1].set(xlabel="epoch", ylabel="accuracy (%)")
+        axes[1].legend(frameon=False)
+        for name in measured:
+            axes[2].plot(epochs, [epoch.measures.get(name, float("nan")) for epoch in curve], label=name)
+        if measured:
+            axes[2].set(xlabel="epoch", ylabel="per epoch", yscale="log")
+            axes[2].legend(frameon=False)
+    return path
+
+
+def lines(panels: Sequence[Panel], title: str, path: Path) -> Path:
+    """Draw one panel of lines beside the other; return `path`."""
+    with _figure(path, len(panels), title) as axes:
+        for each, panel in zip(axes, panels, strict=True):
+            for at, (name, (x, y)) in enumerate(panel.lines.items()):
+                style = STYLES[at % len(STYLES)]
+                each.plot(x, y, style, color=COLORS[at // len(STYLES) % len(COLORS)], label=name, markersize=4)
+            each.set(title=panel.title, xlabel=panel.x, ylabel=panel.y)
+            if panel.logarithmic:
+                each.set(xscale="log", yscale="log" if panel.logarithmic == "both" else "linear")
+            each.legend(frameon=False, fontsize="x-small")
+    return path
+
+
+@contextmanager
+def _figure(path: Path, columns: int, title: str) -> Iterator[Any]:
+    """Give the axes of one row of plots; write them to `path` by a temporary name when done."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.2 * columns, 3.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title)
+    axes = figure.subplots(1, columns, squeeze=False)[0]
+    for each in axes:
+        each.spines[["top", "right"]].set_visible(False)
+    yield axes
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}-{os.getpid()}")
+    try:
+        figure.savefig(unfinished, dpi=DOTS_PER_INCH, format="png")
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
