@@ -156,6 +156,8 @@ def read_grid(path: Path) -> Grid:
     unknown = set(plain) - {"study", "cost"}
     if unknown or not plain:
         raise LoadError(_unread(path, f"it has {', '.join(sorted(unknown)) or 'nothing'} in it"))
+    if not isinstance(plain.get("study", []), list) or not isinstance(plain.get("cost", {}), dict):
+        raise LoadError(_unread(path, "studies are [[study]] tables, the cost is one [cost] table"))
     studies = tuple(_build(Study, each, path) for each in plain.get("study", ()))
     return checked(Grid(studies, _build(Cost, plain.get("cost", {}), path)))
 

@@ -43,6 +43,8 @@ def terms(equation: str) -> tuple[Term, ...]:
     Raises:
         ValueError: when it is no such sum. Equations are part of the code, so this is a defect, not bad input.
     """
+    if re.fullmatch(f"({TERM.pattern})+", equation) is None:
+        raise ValueError(f"{equation!r} is neither a product nor a sum of products")
     return tuple(_term(sign, product) for sign, product in TERM.findall(equation))
 
 

@@ -8,8 +8,9 @@ time: memory grows with the number of steps, and no chip here can express it. Ne
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -33,6 +34,8 @@ class Options:
         limit: weights are clipped to [-limit, limit] after every update, which keeps 8 bits fine; None: never.
         noise: standard deviation of the Gaussian noise added to real-valued input in training.
     """
+
+    CHOICES: ClassVar[dict[str, Collection[str]]] = {"surrogate": SURROGATES}
 
     rate: float = 2e-3
     surrogate: str = "arctan"

@@ -11,9 +11,10 @@ always has its own fixed random B, as arXiv 2402.01782 (eq. 3-5). Neurons have n
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -98,6 +99,13 @@ class Options(three_factor.Options):
         output_surrogate: psi of output neurons that count spikes; the triangle's is zero far below threshold, and an
             output neuron that random feedback has silenced would never come back.
     """
+
+    CHOICES: ClassVar[dict[str, Collection[str]]] = {
+        **three_factor.Options.CHOICES,
+        "feedback": ("symmetric", "random", "adaptive"),
+        "readout": ("spikes", "membrane"),
+        "output_surrogate": SURROGATES,
+    }
 
     feedback: str = "symmetric"
     readout: str = "spikes"

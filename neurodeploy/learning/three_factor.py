@@ -13,8 +13,9 @@ which is exact (`Accumulator`), and equal to the rule's table read literally (`l
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -44,6 +45,8 @@ class Options:
         noise: standard deviation of the Gaussian noise added to real-valued input in training.
         stretch: steps taken together, a trade of memory for speed that changes no result.
     """
+
+    CHOICES: ClassVar[dict[str, Collection[str]]] = {"surrogate": SURROGATES, "optimizer": OPTIMIZERS}
 
     rate: float = 5e-3
     optimizer: str = "adam"

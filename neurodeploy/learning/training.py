@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -144,6 +144,12 @@ def settings(
     if unknown:
         what, why = f"{rule_name} has no option {', '.join(unknown)}", f"it has {', '.join(sorted(known))}"
         raise UsageError(Finding("ND075", "--option", what, why, "use one of these"))
+    choices = getattr(entry.home.Options, "CHOICES", {})
+    for name, value in (options or {}).items():
+        wanted = _unfit(known[name].default, value, choices.get(name))
+        if wanted is not None:
+            what, why = f"{name} is {value!r}", f"it is {wanted}"
+            raise UsageError(Finding("ND075", f"--option {name}", what, why, "see the Options in the rule's file"))
     for name, value in (("epochs", epochs), ("batch", batch), ("patience", patience)):
         if value is not None and value < 1:
             what, why = f"{name} is {value}", "it counts from 1"
@@ -163,6 +169,20 @@ def settings(
         test_samples,
         device,
     )
+
+
+def _unfit(default: Any, value: Any, choices: Collection[str] | None) -> str | None:
+    """Return what an option must be when `value` is not that, judged by its default."""
+    if choices is not None:
+        return None if value in choices else f"one of {', '.join(choices)}"
+    if isinstance(default, bool):
+        return None if isinstance(value, bool) else "true or false"
+    if isinstance(default, int):
+        return None if isinstance(value, int) and not isinstance(value, bool) else "a whole number"
+    if isinstance(default, float) or default is None:
+        numeric = isinstance(value, int | float) and not isinstance(value, bool)
+        return None if numeric or (default is None and value is None) else "a number"
+    return None
 
 
 def train(
