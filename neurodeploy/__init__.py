@@ -6,6 +6,7 @@ from typing import Any
 _HOMES = {
     "load": "neurodeploy.frontends",
     "save": "neurodeploy.frontends.checkpoint",
+    "train": "neurodeploy.learning.training",
     "compile": "neurodeploy.pipeline",
     "read_data": "neurodeploy.pipeline",
     "run": "neurodeploy.pipeline",

@@ -148,6 +148,9 @@ EXPLANATIONS: dict[str, str] = {
     "ND084": "Rounding, always recorded: the classifier of SPIDE and IDE reads firing rates in real numbers, and the "
     "network that is deployed counts output spikes instead. Scale and common shift of the classes are chosen on the "
     "training samples seen last; the bound is the fraction of them whose decision the counting does not settle.",
+    "ND078": "Memory and time of a rule are measured in a process of its own, and that process ended without a result: "
+    "it ran out of memory, or the script that started it runs everything at import. Put the script's work under `if "
+    '__name__ == "__main__"`.',
     # ND09x: the benchmark
     "ND090": "A benchmark grid is a TOML file with [[study]] tables and perhaps a [cost] table, whose keys are the "
     "fields of Study and Cost in neurodeploy/benchmark/grid.py. This file is absent, no TOML, or has other keys.",

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from neurodeploy.learning.training import Epoch
 
 DOTS_PER_INCH = 130
+DECADE = 10
+"""Values further apart than this are drawn on a logarithmic axis."""
 STYLES = ("o-", "s--")
 COLORS = ("#1b6ca8", "#c8553d", "#3a7d44", "#7b5ea7", "#a67c00", "#555555", "#d17ba6", "#2a9d8f")
 """Lines that belong together, such as feed-forward and recurrent, share a color and differ in style."""
@@ -45,7 +47,9 @@ def learning_curve(curve: Sequence[Epoch], title: str, path: Path) -> Path:
         for name in measured:
             axes[2].plot(epochs, [epoch.measures.get(name, float("nan")) for epoch in curve], label=name)
         if measured:
-            axes[2].set(xlabel="epoch", ylabel="per epoch", yscale="log")
+            values = [value for epoch in curve for value in epoch.measures.values() if value > 0]
+            spread = max(values, default=1) / min(values, default=1)
+            axes[2].set(xlabel="epoch", ylabel="per epoch", yscale="log" if spread > DECADE else "linear")
             axes[2].legend(frameon=False)
     return path
 

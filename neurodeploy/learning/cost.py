@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from time import perf_counter
 
+from neurodeploy.errors import BackendFailedError, Finding
+
 REPEATS = 3
 ACTIVITY = 0.05
 """Probability of an input spike per step."""
@@ -35,6 +37,10 @@ def measure(rule_name: str, arch: str, inputs: int, classes: int, steps: int, ba
     sender.close()
     try:
         cost: Cost = receiver.recv()
+    except EOFError as error:
+        what, why = "the process that measures ended without a result", "what it said is on standard error"
+        fix = "call from a script whose work stands under `if __name__ == \"__main__\"`, with less memory or fewer steps"
+        raise BackendFailedError(Finding("ND078", f"cost of {rule_name}", what, why, fix)) from error
     finally:
         process.join()
     return cost

@@ -141,7 +141,8 @@ class EProp(ThreeFactor):
             forward = self._accumulator(layer, recurrent=False)
             self.watch(layer, forward, None if layer.recurrent is None else self._accumulator(layer, recurrent=True))
         eligibility = self.kappa if options.filtered and options.readout == "spikes" else 0.0
-        self.watch(output, Accumulator(output, False, eligibility, False))
+        own = None if output.recurrent is None else Accumulator(output, True, eligibility, False)
+        self.watch(output, Accumulator(output, False, eligibility, False), own)
         self.adaptive = self.feedback[hidden[-1].name] if hidden and options.feedback == "adaptive" else None
         extra = [] if self.adaptive is None else [self.adaptive]
         self.optimize([*self.net.parameters(), *extra])
@@ -149,9 +150,10 @@ class EProp(ThreeFactor):
     def _accumulator(self, layer: Layer, recurrent: bool) -> Sums:
         options, neuron = self.options, layer.neuron
         kappa = self.kappa if options.filtered else 0.0
+        plain = bool(options.regularizer)
         if neuron.adaptation is None and not options.exact:
-            return Accumulator(layer, recurrent, kappa, bool(options.regularizer))
-        return Interpreted(layer, recurrent, rule_of(neuron, options.exact), constants_of(neuron, kappa))
+            return Accumulator(layer, recurrent, kappa, plain)
+        return Interpreted(layer, recurrent, rule_of(neuron, options.exact), constants_of(neuron, kappa), plain)
 
     def begin(self, samples: int, steps: int) -> None:
         zero = self.net.output.weight.new_zeros(samples, *self.net.output.shape)

@@ -218,25 +218,42 @@ def _reversed_filter(x: Tensor, decay: float) -> Tensor:
 
 
 class Interpreted:
-    """An `Accumulator` for rules whose eligibility no matrix product sums up: the rule's table, read literally."""
+    """An `Accumulator` for rules whose eligibility no matrix product sums up: the rule's table, read literally.
 
-    def __init__(self, layer: Layer, recurrent: bool, rule: Rule, constants: dict[str, float | Tensor]) -> None:
-        self.layer, self.recurrent, self.rule, self.constants = layer, recurrent, rule, constants
+    `constants` must hold kappa, which the unsignaled sum does without.
+    """
+
+    def __init__(
+        self, layer: Layer, recurrent: bool, rule: Rule, constants: dict[str, float | Tensor], plain: bool = False
+    ) -> None:
+        self.layer, self.recurrent, self.rule, self.constants, self.plain = layer, recurrent, rule, constants, plain
+        self.begin()
 
     def begin(self) -> None:
         self.total: Tensor = self.layer.weight.new_zeros(())
+        self.unsignaled: Tensor = self.layer.weight.new_zeros(())
         self.last: dict[str, Tensor] = {}
+        self.last_unsignaled: dict[str, Tensor] = {}
 
     def add(self, x: Tensor, psi: Tensor, signal: Tensor, last: bool) -> None:
         x = torch.cat([x.flatten(2), x.new_ones(*x.shape[:2], 1)], dim=2)
         psi, signal = psi.flatten(2), signal.flatten(2)
-        change, self.last = weight_change(
-            self.rule, x, torch.zeros_like(psi), psi=psi, signal=signal, constants=self.constants, before=self.last
-        )
+        change, self.last = self._change(x, psi, signal, self.constants, self.last)
         self.total = self.total - change
+        if self.plain:
+            constants = self.constants | {"kappa": 0.0}
+            change, self.last_unsignaled = self._change(x, psi, torch.ones_like(psi), constants, self.last_unsignaled)
+            self.unsignaled = self.unsignaled - change
+
+    def _change(
+        self, x: Tensor, psi: Tensor, signal: Tensor, constants: dict[str, float | Tensor], before: dict[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        silent = torch.zeros_like(psi)
+        return weight_change(self.rule, x, silent, psi=psi, signal=signal, constants=constants, before=before)
 
     def gradients(self, per_neuron: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return self.total[:, :-1], self.total[:, -1]
+        total = self.total if per_neuron is None else self.total + per_neuron.unsqueeze(1) * self.unsignaled
+        return total[:, :-1], total[:, -1]
 
 
 Sums = Accumulator | Interpreted

@@ -150,12 +150,16 @@ def test_e3_bptt_factorizes_into_total_derivatives_and_eligibilities(rule: Rule)
         assert relative(-change * (mask if want.shape == (7, 7) else 1), want) < 1e-9
 
 
-def test_e4_the_rate_regularizer_is_its_own_gradient() -> None:
+@pytest.mark.parametrize("adaptive", [False, True], ids=["lif", "alif"])
+def test_e4_the_rate_regularizer_is_its_own_gradient(adaptive: bool) -> None:
     """With recurrence and reset stopped, as the rest of e-prop."""
     c, target = 50.0, 0.01
-    plain, regularized = learner("7r"), learner("7r", replace(ANALYTIC, regularizer=c, target_rate=target))
+    plain = learner("7r", adaptive=adaptive)
+    regularized = learner("7r", replace(ANALYTIC, regularizer=c, target_rate=target), adaptive=adaptive)
     w, v, *_ = parameters(plain)
-    rate = hidden_layer(spikes(), w, v, beta=BETA)["z"].mean((0, 1))
+    hidden = plain.net.layers[0]
+    more = {"rho": float(hidden.decay), "strength": hidden.strength} if adaptive else {}
+    rate = hidden_layer(spikes(), w, v, beta=BETA, **more)["z"].mean((0, 1))
     expected = torch.autograd.grad(c / 2 * ((rate - target) ** 2).sum(), (w, v))
     without, with_it = found(plain, spikes(), labels())[:2], found(regularized, spikes(), labels())[:2]
     for a, b, want in zip(without, with_it, expected, strict=True):
