@@ -116,8 +116,9 @@ def train(
     from neurodeploy import datasets, display, plots, summary
     from neurodeploy.frontends.checkpoint import save_network
     from neurodeploy.learning import training
+    from neurodeploy.learning.recipes import recipe
 
-    usual = datasets.default_encoding(dataset)
+    usual = recipe(rule, dataset).encoding or datasets.default_encoding(dataset)
     chosen = training.settings(
         rule,
         dataset,

@@ -31,14 +31,16 @@ def show_training(console: Console, plain: Plain) -> None:
     _line(console, f"{plain['rule']} on {plain['dataset']}, {plain['architecture']}, seed {plain['seed']}", "bold")
     _line(console, f"encoding  {encoding}")
     _line(console, f"learned   {plain['train_samples']:,} samples, {plain['parameters']:,} parameters")
-    measured = list(plain["curve"][-1]["measures"])
-    table = _table(">epoch", ">loss", ">training", ">validation", *(f">{name.replace('_', ' ')}" for name in measured))
+    held_out = plain["curve"][-1]["validation_accuracy"] is not None
+    table = _table(">epoch", ">loss", ">training", *([">validation"] * held_out))
     for epoch in _sampled(plain["curve"], EPOCHS_SHOWN):
-        held = epoch["validation_accuracy"]
-        cells = (f"{epoch['epoch'] + 1}", f"{epoch['loss']:.4g}", f"{epoch['train_accuracy']:.2%}")
-        rest = (f"{epoch['measures'].get(name, float('nan')):.4g}" for name in measured)
-        table.add_row(*cells, "" if held is None else f"{held:.2%}", *rest)
+        held = [f"{epoch['validation_accuracy']:.2%}"] if held_out else []
+        table.add_row(f"{epoch['epoch'] + 1}", f"{epoch['loss']:.4g}", f"{epoch['train_accuracy']:.2%}", *held)
     console.print(table)
+    measured = {name: value for name, value in plain["curve"][-1]["measures"].items() if value is not None}
+    if measured:
+        values = ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in measured.items())
+        _line(console, f"measured  {values} (last epoch)")
     low, high = plain["test_interval_95"]
     score = f"{plain['test_accuracy']:.2%} of {plain['test_samples']:,} test samples"
     _line(console, f"accuracy  {score} (95 % interval {low:.1%} to {high:.1%})", "bold")

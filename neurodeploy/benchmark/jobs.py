@@ -21,6 +21,7 @@ from neurodeploy.ir.network import Network
 from neurodeploy.ir.nodes import InputKind
 from neurodeploy.learning import cost, training
 from neurodeploy.learning.probing import Probe
+from neurodeploy.learning.recipes import recipe
 from neurodeploy.pipeline import Samples
 
 Result = tuple[list[Row], bytes | None]
@@ -52,7 +53,7 @@ def run(job: Job, networks: list[bytes], checkpoint: Path | None = None) -> Resu
 
 def _settings(job: Job) -> training.Settings:
     study = _study(job)
-    encoding = datasets.default_encoding(study.dataset)
+    encoding = recipe(job.rule, study.dataset).encoding or datasets.default_encoding(study.dataset)
     return training.settings(
         job.rule,
         study.dataset,

@@ -32,6 +32,8 @@ RULES = {
     "dfa": Entry("dfa", "DFA", "direct feedback alignment"),
     "eprop": Entry("eprop", "EProp", "eligibility propagation"),
     "decolle": Entry("decolle", "Decolle", "local losses of fixed random readouts"),
+    "spide": Entry("spide", "SPIDE", "implicit differentiation on the equilibrium, by spikes", own_architecture=True),
+    "ide": Entry("ide", "IDE", "implicit differentiation on the equilibrium, by a solver", own_architecture=True),
 }
 """Name on the command line -> the rule."""
 

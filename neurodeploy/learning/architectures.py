@@ -126,19 +126,19 @@ def build(arch: str, source: Input, classes: int, neurons: Neurons, seed: int, *
             nodes[inner] = Linear(weights(*form, *form))
             edges.extend((Edge(name, inner, 1), Edge(inner, name)))
 
-    for token in _layers(arch, shape, classes):
+    for token in layers_of(arch, shape, classes):
         if token["feedback"]:
             raise UsageError(_unfit(arch, "feedback from the last layer to the first", "it belongs to spide and ide"))
         if token["pool"]:
             pool = int(token["pool"])
-            shape = _space(arch, shape)
+            shape = space_of(arch, shape)
             node = AveragePool(shape, (pool, pool), (pool, pool), (0, 0))
             add(f"pool{count + 1}", node)
             shape = node.shape
             continue
         count += 1
         if token["maps"]:
-            shape = _space(arch, shape)
+            shape = space_of(arch, shape)
             kernel, stride = int(token["kernel"]), int(token["stride"] or 1)
             padding = kernel // 2 if token["padding"] is None else int(token["padding"])
             kernels = weights(int(token["maps"]), shape[0], kernel, kernel)
@@ -161,7 +161,7 @@ def build(arch: str, source: Input, classes: int, neurons: Neurons, seed: int, *
     return Network(nodes, tuple(edges), "input", f"lif{count}", origin=origin)
 
 
-def _layers(arch: str, shape: Shape, classes: int) -> Iterator[dict[str, str]]:
+def layers_of(arch: str, shape: Shape, classes: int) -> Iterator[dict[str, str]]:
     """Yield the layers of `arch`, the input's size left out and the output's added where it is missing."""
     texts = arch.split("-")
     matches = [TOKEN.fullmatch(text) for text in texts]
@@ -178,7 +178,7 @@ def _layers(arch: str, shape: Shape, classes: int) -> Iterator[dict[str, str]]:
     yield from tokens
 
 
-def _space(arch: str, shape: Shape) -> Shape:
+def space_of(arch: str, shape: Shape) -> Shape:
     """Return `shape` as (channel, height, width); flat square images have one channel."""
     if len(shape) == 3:
         return shape

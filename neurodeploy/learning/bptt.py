@@ -33,6 +33,8 @@ class Options:
         decay: AdamW's decoupled weight decay.
         limit: weights are clipped to [-limit, limit] after every update, which keeps 8 bits fine; None: never.
         noise: standard deviation of the Gaussian noise added to real-valued input in training.
+        clip: the gradient's norm over all weights is limited to this, since it can explode through many steps; None:
+            never.
     """
 
     CHOICES: ClassVar[dict[str, Collection[str]]] = {"surrogate": SURROGATES}
@@ -43,6 +45,7 @@ class Options:
     decay: float = 0.0
     limit: float | None = None
     noise: float = 0.0
+    clip: float | None = 1.0
 
 
 class BPTT(Learner):
@@ -56,6 +59,8 @@ class BPTT(Learner):
     def learn(self, inputs: Tensor, labels: Tensor) -> Step:
         self.optimizer.zero_grad()
         counts, loss = self.backward(self._noisy(inputs), labels)
+        if self.options.clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.options.clip)
         self.optimizer.step()
         if self.options.limit is not None:
             with torch.no_grad():

@@ -77,6 +77,7 @@ class Settings:
         plain = asdict(self)
         plain["recipe"]["neurons"]["reset"] = str(self.recipe.neurons.reset)
         plain["recipe"]["options"] = dict(self.recipe.options)
+        del plain["recipe"]["encoding"]
         return plain
 
     @property
@@ -159,7 +160,7 @@ def settings(
         rule_name,
         dataset,
         arch or base.arch,
-        encoding or datasets.default_encoding(dataset),
+        encoding or base.encoding or datasets.default_encoding(dataset),
         epochs or base.epochs,
         batch or base.batch,
         chosen,
