@@ -157,6 +157,18 @@ EXPLANATIONS: dict[str, str] = {
     "ND091": "The grid names a rule, dataset or experiment that does not exist. Nothing was started.",
     "ND092": "With --scheduler the jobs go to a Dask cluster. Dask is not installed here, or no scheduler answers at "
     "that address. Install neurodeploy[cluster] and start `dask scheduler` and `dask worker`, or leave it out.",
+    "ND085": "Unsupervised STDP is competition between the neurons of one hidden layer that all read the whole input; "
+    "the output only counts their votes, or learns from reward what they stand for. Give the number of hidden neurons "
+    "alone, --arch 150 for instance.",
+    "ND086": "An option of STDP or of reward-modulated STDP is out of its range or unknown. The message names it and "
+    "says what it may be.",
+    "ND087": "An option of ANN-to-SNN conversion is out of its range, or the method has another name. The message "
+    "names it and says what it may be.",
+    "ND088": "Conversion lets the rate of a spiking neuron stand for an activation of a ReLU network. Recurrent "
+    "layers, maximum pools over spikes and scales behind a layer do not mean the same for both. Use all-to-all layers, "
+    "convolutions and average pools.",
+    "ND089": "A network is converted with the largest activations and logits of its training data, and nothing was "
+    "trained yet. Train at least one batch first.",
     # ND1xx: the network, and whether it fits
     "ND107": "Part of the network does not fit a single core: even its smallest slice (one neuron, or one image row of "
     "all channels) needs more neurons, synaptic memory or axons than the profile gives a core. The message has both "

@@ -46,9 +46,10 @@ def run(job: Job, networks: list[bytes], checkpoint: Path | None = None) -> Resu
         checkpoint: where an interrupted training is kept, if anywhere.
     """
     do: Callable[..., Result] = KINDS[job.kind]
-    if job.kind in ("train", "backdoor"):
-        return do(job, checkpoint)
-    return do(job, *(_network(content) for content in networks))
+    with training.on_device("cpu"):
+        if job.kind in ("train", "backdoor"):
+            return do(job, checkpoint)
+        return do(job, *(_network(content) for content in networks))
 
 
 def _settings(job: Job) -> training.Settings:

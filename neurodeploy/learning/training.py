@@ -213,7 +213,7 @@ def train(
     order = random.permutation(len(train_data.labels))
     held = round(VALIDATION * len(order)) if chosen.patience is not None else 0
     validation, learned = np.sort(order[:held]), np.sort(order[held:])
-    with _on(chosen.device):
+    with on_device(chosen.device):
         learner = begin(chosen, train_data)
         history = _History.read(checkpoint, chosen) if checkpoint is not None and not restart else None
         if history is None:
@@ -227,7 +227,7 @@ def train(
             steps = list(_pass(learner, chosen, train_data, learned, epoch, transform, progress))
             score = None
             if held:
-                with _on("cpu"):
+                with on_device("cpu"):
                     score = accuracy(learner.network(), train_data, chosen.encoding, validation)
             history = history.after(_epoch(epoch, steps, score, perf_counter() - start), learner.state())
             if checkpoint is not None:
@@ -414,7 +414,7 @@ def _copy(value: Any) -> Any:
 
 
 @contextmanager
-def _on(device: str) -> Iterator[None]:
+def on_device(device: str) -> Iterator[None]:
     """Make new tensors on `device`, and use one thread, so that sums are added in one order."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
