@@ -113,12 +113,11 @@ def train(
     """Train a network with a learning rule; an interrupted run goes on where it was."""
     from dataclasses import replace
 
-    from neurodeploy import datasets, display, plots, summary
+    from neurodeploy import display, plots, summary
     from neurodeploy.frontends.checkpoint import save_network
     from neurodeploy.learning import training
-    from neurodeploy.learning.recipes import recipe
 
-    usual = recipe(rule, dataset).encoding or datasets.default_encoding(dataset)
+    usual = training.usual_encoding(rule, dataset)
     chosen = training.settings(
         rule,
         dataset,

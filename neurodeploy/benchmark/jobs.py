@@ -21,7 +21,6 @@ from neurodeploy.ir.network import Network
 from neurodeploy.ir.nodes import InputKind
 from neurodeploy.learning import cost, training
 from neurodeploy.learning.probing import Probe
-from neurodeploy.learning.recipes import recipe
 from neurodeploy.pipeline import Samples
 
 Result = tuple[list[Row], bytes | None]
@@ -54,7 +53,7 @@ def run(job: Job, networks: list[bytes], checkpoint: Path | None = None) -> Resu
 
 def _settings(job: Job) -> training.Settings:
     study = _study(job)
-    encoding = recipe(job.rule, study.dataset).encoding or datasets.default_encoding(study.dataset)
+    encoding = training.usual_encoding(job.rule, study.dataset)
     return training.settings(
         job.rule,
         study.dataset,

@@ -34,6 +34,9 @@ RULES = {
     "decolle": Entry("decolle", "Decolle", "local losses of fixed random readouts"),
     "spide": Entry("spide", "SPIDE", "implicit differentiation on the equilibrium, by spikes", own_architecture=True),
     "ide": Entry("ide", "IDE", "implicit differentiation on the equilibrium, by a solver", own_architecture=True),
+    "stdp": Entry("stdp", "STDP", "spike-timing-dependent plasticity, unsupervised; labels are read off afterwards"),
+    "rstdp": Entry("rstdp", "RSTDP", "reward-modulated STDP on features that STDP found"),
+    "convert": Entry("conversion", "Conversion", "an ANN trained by backpropagation, its units made to fire"),
 }
 """Name on the command line -> the rule."""
 

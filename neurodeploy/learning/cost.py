@@ -39,7 +39,7 @@ def measure(rule_name: str, arch: str, inputs: int, classes: int, steps: int, ba
         cost: Cost = receiver.recv()
     except EOFError as error:
         what, why = "the process that measures ended without a result", "what it said is on standard error"
-        fix = "call from a script whose work stands under `if __name__ == \"__main__\"`, with less memory or fewer steps"
+        fix = 'put the script\'s work under `if __name__ == "__main__"`, or measure fewer steps'
         raise BackendFailedError(Finding("ND078", f"cost of {rule_name}", what, why, fix)) from error
     finally:
         process.join()

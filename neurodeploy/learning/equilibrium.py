@@ -51,7 +51,7 @@ from neurodeploy.learning.connections import (
     rest,
     tensor,
 )
-from neurodeploy.learning.learner import Learner, Step, cosine, set_rate
+from neurodeploy.learning.learner import Learner, Step, cosine, generator, set_rate
 from neurodeploy.learning.rings import Neurons, Pixel, fold, no_ring, normalizes, pixels, strict_threshold, ways
 
 Watch = Callable[[list[Tensor]], None]
@@ -303,7 +303,7 @@ class Ring(nn.Module):
         """Run the forward stage from rest over all steps of plain `inputs` (step, sample, *input)."""
         steps, samples = inputs.shape[:2]
         for connection in self.connections:
-            connection.begin(samples, dropout, random or torch.Generator())
+            connection.begin(samples, dropout, random or generator(0))
         feeds: list[Connection] = list(self.feeds)  # type: ignore[arg-type]
         threshold, quantum, leak = self.neurons.threshold, self.neurons.quantum, self.neurons.leak
         constant = inputs.stride(0) == 0 or bool((inputs == inputs[0]).all())
@@ -385,7 +385,7 @@ class Implicit(Learner):
     def __init__(self, network: Network, options: Options, seed: int, dtype: torch.dtype = torch.float32) -> None:
         self.options, self.dtype = options, dtype
         self.ring = Ring(network, options.neurons, options.mean, options.std, options.restriction, dtype)
-        self.random = torch.Generator().manual_seed(seed)
+        self.random = generator(seed)
         parameters = list(self.ring.parameters())
         self.optimizer = torch.optim.SGD(
             parameters, lr=options.rate, momentum=options.momentum, weight_decay=options.decay

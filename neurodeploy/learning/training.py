@@ -160,7 +160,7 @@ def settings(
         rule_name,
         dataset,
         arch or base.arch,
-        encoding or base.encoding or datasets.default_encoding(dataset),
+        encoding or usual_encoding(rule_name, dataset),
         epochs or base.epochs,
         batch or base.batch,
         chosen,
@@ -184,6 +184,13 @@ def _unfit(default: Any, value: Any, choices: Collection[str] | None) -> str | N
         numeric = isinstance(value, int | float) and not isinstance(value, bool)
         return None if numeric or (default is None and value is None) else "a number"
     return None
+
+
+def usual_encoding(rule_name: str, dataset: str) -> Encoding:
+    """Return the recipe's encoding for images where it has one, otherwise the dataset's own."""
+    usual = datasets.default_encoding(dataset)
+    wanted = recipe(rule_name, dataset).encoding
+    return usual if wanted is None or usual.kind == "frames" else wanted
 
 
 def train(
