@@ -15,20 +15,23 @@ if TYPE_CHECKING:
 DOTS_PER_INCH = 130
 DECADE = 10
 """Values further apart than this are drawn on a logarithmic axis."""
-STYLES = ("o-", "s--")
+SOLID, DASHED = " FF", " REC"
+"""Lines whose names differ in this only share a color."""
+MOST_INSIDE = 6
+"""Legends of more lines stand beside the plot."""
 COLORS = ("#1b6ca8", "#c8553d", "#3a7d44", "#7b5ea7", "#a67c00", "#555555", "#d17ba6", "#2a9d8f")
-"""Lines that belong together, such as feed-forward and recurrent, share a color and differ in style."""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One plot: lines by name, each (x values, y values); logarithmic: "", "x" or "both"."""
+    """One plot: lines by name, each (x values, y values); logarithmic: "", "x" or "both"; ticks on x."""
 
     title: str
     x: str
     y: str
     lines: dict[str, tuple[list[float], list[float]]]
     logarithmic: str = ""
+    ticks: tuple[float, ...] = ()
 
 
 def learning_curve(curve: Sequence[Epoch], title: str, path: Path) -> Path:
@@ -58,13 +61,19 @@ def lines(panels: Sequence[Panel], title: str, path: Path) -> Path:
     """Draw one panel of lines beside the other; return `path`."""
     with _figure(path, len(panels), title) as axes:
         for each, panel in zip(axes, panels, strict=True):
-            for at, (name, (x, y)) in enumerate(panel.lines.items()):
-                style = STYLES[at % len(STYLES)]
-                each.plot(x, y, style, color=COLORS[at // len(STYLES) % len(COLORS)], label=name, markersize=4)
+            groups = list(dict.fromkeys(name.removesuffix(DASHED).removesuffix(SOLID) for name in panel.lines))
+            for name, (x, y) in panel.lines.items():
+                color = COLORS[groups.index(name.removesuffix(DASHED).removesuffix(SOLID)) % len(COLORS)]
+                style = "s--" if name.endswith(DASHED) else "o-"
+                each.plot(x, y, style, color=color, label=name, markersize=4)
             each.set(title=panel.title, xlabel=panel.x, ylabel=panel.y)
             if panel.logarithmic:
                 each.set(xscale="log", yscale="log" if panel.logarithmic == "both" else "linear")
-            each.legend(frameon=False, fontsize="x-small")
+            if panel.ticks:
+                each.set(xticks=panel.ticks, xticklabels=[f"{tick:g}" for tick in panel.ticks])
+                each.minorticks_off()
+            beside = {"loc": "upper left", "bbox_to_anchor": (1, 1)} if len(panel.lines) > MOST_INSIDE else {}
+            each.legend(frameon=False, fontsize="x-small", **beside)
     return path
 
 

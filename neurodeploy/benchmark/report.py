@@ -263,7 +263,8 @@ def _figure_fgsm(table: Table, folder: Path) -> Path | None:
                         y = [100 * (mean or 0) for mean in means]
                         curves[f"{rule} {arch.upper()}"] = ([float(e) for e in epsilons], y)
             if curves:
-                panels.append(Panel(f"{dataset}, {where}", "ε", "accuracy (%)", curves, "x"))
+                ticks = tuple(float(epsilon) for epsilon in epsilons)
+                panels.append(Panel(f"{dataset}, {where}", "ε", "accuracy (%)", curves, "x", ticks))
     return plots.lines(panels, "FGSM through the ANN counterpart", folder / "fgsm.png") if panels else None
 
 
@@ -293,7 +294,8 @@ def _figure_cost(table: Table, folder: Path) -> Path | None:
             x = [float(row.conditions["steps"]) for row in line]
             curves[rule] = (x, [max(row.value or 0, 1e-3) for row in line])
         if curves:
-            panels.append(Panel("", "steps", label, curves, "both"))
+            ticks = tuple(sorted({float(row.conditions["steps"]) for row in rows}))
+            panels.append(Panel("", "steps", label, curves, "both", ticks))
     return plots.lines(panels, "Cost of one update", folder / "cost.png") if panels else None
 
 
@@ -309,7 +311,8 @@ def _figure_cka(table: Table, folder: Path) -> Path | None:
                 layers = sorted(line.distinct("layer"), key=int)
                 y = [line.where(layer=layer).mean() or 0.0 for layer in layers]
                 curves[f"{pair.replace('|', ', ')} {arch.upper()}"] = ([float(layer) for layer in layers], y)
-        panels.append(Panel(f"{dataset}: between rules", "layer", "CKA", curves))
+        depth = tuple(float(layer) for layer in sorted(rows.distinct("layer"), key=int))
+        panels.append(Panel(f"{dataset}: between rules", "layer", "CKA", curves, ticks=depth))
     found = table.where(experiment="cka_attacked")
     for dataset in found.distinct("dataset"):
         rows, curves = found.where(dataset=dataset), {}
@@ -322,7 +325,8 @@ def _figure_cka(table: Table, folder: Path) -> Path | None:
             if not np.isnan(gains).all():
                 curves[rule] = ([float(epsilon) for epsilon in epsilons], gains)
         if curves:
-            panels.append(Panel(f"{dataset}: clean and attacked", "ε", "CKA, REC minus FF", curves, "x"))
+            ticks = tuple(float(epsilon) for epsilon in epsilons)
+            panels.append(Panel(f"{dataset}: clean and attacked", "ε", "CKA, REC minus FF", curves, "x", ticks))
     return plots.lines(panels, "Representational similarity", folder / "cka.png") if panels else None
 
 

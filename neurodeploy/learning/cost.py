@@ -58,7 +58,9 @@ def _measure(sender: Connection, rule_name: str, arch: str, inputs: int, classes
     network = architectures.build(arch, Input((inputs,), InputKind.SPIKES), classes, usual.neurons, seed=0)
     learner = getattr(entry.home, entry.learner)(network, entry.home.Options(**usual.options), seed=0)
     generator = torch.Generator().manual_seed(0)
-    x = (torch.rand(steps, batch, inputs, generator=generator) < ACTIVITY).float()
+    x = torch.empty(steps, batch, inputs)
+    for step in x:
+        step.copy_(torch.rand(batch, inputs, generator=generator) < ACTIVITY)
     y = torch.randint(0, classes, (batch,), generator=generator)
     learner.learn(x[:1], y)
     before = _peak_mebibyte()

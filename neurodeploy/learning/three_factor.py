@@ -26,7 +26,7 @@ from neurodeploy.ir.nodes import Linear
 from neurodeploy.ir.plasticity import Rule
 from neurodeploy.learning.interpreter import weight_change
 from neurodeploy.learning.learner import Learner, Step, cosine, generator, set_rate
-from neurodeploy.learning.net import Layer, Net, Stretch, silent_gradient
+from neurodeploy.learning.net import Layer, Net, State, Stretch, silent_gradient
 from neurodeploy.learning.surrogates import SURROGATES
 
 OPTIMIZERS = {"adam": torch.optim.AdamW, "adamax": torch.optim.Adamax, "sgd": torch.optim.SGD}
@@ -314,22 +314,7 @@ class ThreeFactor(Learner):
             accumulator.begin()
         first = 0
         for part in inputs.split(self.options.stretch):
-            x, stretches, read = part, [], []
-            for at, layer in enumerate(self.net):
-                ready = layer.ready(x.flatten(0, 1))
-                read.append(ready.reshape(*x.shape[:2], *ready.shape[1:]))
-                drive = layer.mapped(ready, layer.weight, layer.bias)
-                drive = drive if layer.gain is None else drive * layer.gain
-                stretch, states[at] = layer.run(drive.reshape(*x.shape[:2], *layer.shape), states[at], silent_gradient)
-                stretches.append(stretch)
-                x = stretch.spikes
-            factors = dict(zip((layer.name for layer in self.net), self.signals(stretches, labels, first), strict=True))
-            before = dict(zip((layer.name for layer in self.net), stretches, strict=True))
-            inputs_of = dict(zip((layer.name for layer in self.net), read, strict=True))
-            for _, _, accumulator in self.accumulators:
-                name = accumulator.layer.name
-                source = before[name].before if accumulator.recurrent else inputs_of[name]
-                accumulator.add(source, *factors[name], last=first + len(part) == steps)
+            self._take(part, labels, states, first, last=first + len(part) == steps)
             first += len(part)
         for weight, bias, accumulator in self.accumulators:
             gradient, bias_gradient = accumulator.gradients(self.per_neuron(accumulator))
@@ -338,6 +323,23 @@ class ThreeFactor(Learner):
                 weight.grad.fill_diagonal_(0)
             if bias is not None:
                 bias.grad = bias_gradient.reshape(bias.shape) / samples
+
+    def _take(self, part: Tensor, labels: Tensor, states: list[State], first: int, last: bool) -> None:
+        """Advance all layers over a stretch, `states` in place, and let every accumulator take it."""
+        x, read, stretches = part, {}, {}
+        for at, layer in enumerate(self.net):
+            ready = layer.ready(x.flatten(0, 1))
+            read[layer.name] = ready.reshape(*x.shape[:2], *ready.shape[1:])
+            drive = layer.mapped(ready, layer.weight, layer.bias)
+            drive = drive if layer.gain is None else drive * layer.gain
+            stretch, states[at] = layer.run(drive.reshape(*x.shape[:2], *layer.shape), states[at], silent_gradient)
+            stretches[layer.name] = stretch
+            x = stretch.spikes
+        factors = dict(zip(stretches, self.signals([*stretches.values()], labels, first), strict=True))
+        for _, _, accumulator in self.accumulators:
+            name = accumulator.layer.name
+            source = stretches[name].before if accumulator.recurrent else read[name]
+            accumulator.add(source, *factors[name], last=last)
 
     def per_neuron(self, accumulator: Sums) -> Tensor | None:
         """Return the weight per neuron of the unsignaled part (see `Accumulator.gradients`), or None."""
