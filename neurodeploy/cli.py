@@ -96,7 +96,7 @@ def train(
     seed: Annotated[int, typer.Option("--seed", metavar="S", min=0, help="Of everything random.")] = 0,
     steps: Annotated[int | None, typer.Option("--steps", metavar="T", min=1, help="Steps per sample.")] = None,
     encoding: Annotated[
-        str | None, typer.Option("--encoding", metavar="KIND", help="direct, rate, latency, rows, delta, frames.")
+        str | None, typer.Option("--encoding", metavar="KIND", help="direct, rate, latency, rows, frames.")
     ] = None,
     patience: Annotated[
         int | None,
@@ -135,6 +135,7 @@ def train(
     with _bars() as progress:
         outcome = training.train(chosen, checkpoint=unfinished(out), restart=restart, progress=progress)
     save_network(outcome.network, out)
+    unfinished(out).unlink(missing_ok=True)
     plot = plots.learning_curve(outcome.curve, f"{rule} on {dataset}, {chosen.arch}", out.with_suffix(".png"))
     return Answer({"model": str(out), "plot": str(plot), **summary.of_training(outcome)}, display.show_training)
 
@@ -431,7 +432,14 @@ def _check_writable(out: Path) -> None:
     folder = out.resolve().parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        why = "it is a directory" if out.is_dir() else None if os.access(folder, os.W_OK) else "no permission"
+        curve = out.with_suffix(".png")
+        claims = {
+            "it is a directory": out.is_dir(),
+            "the learning curve is written beside it, as .png": out == curve,
+            f"{curve.name} beside it, for the learning curve, is a directory": curve.is_dir(),
+            "no permission": not os.access(folder, os.W_OK),
+        }
+        why = next((fault for fault, holds in claims.items() if holds), None)
     except OSError as error:
         why = str(error)
     if why is not None:
@@ -450,6 +458,8 @@ def _option(text: str) -> tuple[str, Any]:
     for kind in (int, float):
         with contextlib.suppress(ValueError):
             return name, kind(value)
+    with contextlib.suppress(ValueError):
+        return name, tuple(float(part) for part in value.split(",")) if "," in value else value
     return name, value
 
 

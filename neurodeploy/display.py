@@ -41,6 +41,9 @@ def show_training(console: Console, plain: Plain) -> None:
     if measured:
         values = ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in measured.items())
         _line(console, f"measured  {values} (last epoch)")
+    if plain["appraisal"]:
+        values = ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in plain["appraisal"].items())
+        _line(console, f"appraised {values} (per training sample)")
     low, high = plain["test_interval_95"]
     score = f"{plain['test_accuracy']:.2%} of {plain['test_samples']:,} test samples"
     _line(console, f"accuracy  {score} (95 % interval {low:.1%} to {high:.1%})", "bold")

@@ -60,6 +60,7 @@ def of_training(outcome: Outcome) -> Plain:
         "kept_epoch": outcome.kept_epoch + 1,
         "resumed_after": outcome.resumed_after,
         "seconds": sum(epoch.seconds for epoch in outcome.curve),
+        "appraisal": outcome.appraisal,
         "curve": [asdict(epoch) for epoch in outcome.curve],
         "settings": chosen.to_plain(),
     }

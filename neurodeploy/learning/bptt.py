@@ -8,64 +8,55 @@ time: memory grows with the number of steps, and no chip here can express it. Ne
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from neurodeploy.ir.network import Network
-from neurodeploy.learning.learner import Learner, Step, cosine, generator, set_rate
-from neurodeploy.learning.net import Fire, Net
-from neurodeploy.learning.surrogates import SURROGATES, fire
+from neurodeploy.learning.learner import NetLearner, NetOptions, Step
+from neurodeploy.learning.net import Fire
+from neurodeploy.learning.surrogates import fire
 
 
 @dataclass(frozen=True)
-class Options:
-    """How BPTT and its relatives learn.
+class Options(NetOptions):
+    """How BPTT and its relatives learn, by AdamW.
 
     Args:
-        rate: peak of Adam's learning rate, on a cosine schedule.
-        surrogate: name of the pseudo-derivative.
         gain: g, on the spike counts before the softmax.
-        decay: AdamW's decoupled weight decay.
-        limit: weights are clipped to [-limit, limit] after every update, which keeps 8 bits fine; None: never.
-        noise: standard deviation of the Gaussian noise added to real-valued input in training.
-        clip: the gradient's norm over all weights is limited to this, since it can explode through many steps; None:
-            never.
+        clip_norm: the gradient's norm over all weights is limited to this, since it can explode through many steps;
+            None: never.
     """
 
-    CHOICES: ClassVar[dict[str, Collection[str]]] = {"surrogate": SURROGATES}
-
-    rate: float = 2e-3
-    surrogate: str = "arctan"
     gain: float = 0.5
-    decay: float = 0.0
-    limit: float | None = None
-    noise: float = 0.0
-    clip: float | None = 1.0
+    clip_norm: float | None = 1.0
+
+    def claims(self) -> list[tuple[bool, str]]:
+        return [
+            *super().claims(),
+            (self.gain > 0, f"gain is {self.gain}"),
+            (self.clip_norm is None or self.clip_norm > 0, f"clip_norm is {self.clip_norm}"),
+        ]
 
 
-class BPTT(Learner):
+class BPTT(NetLearner):
     """Backpropagation through time on a `Net`."""
 
+    options: Options
+
     def __init__(self, network: Network, options: Options, seed: int, dtype: torch.dtype = torch.float32) -> None:
-        self.net, self.options, self.dtype = Net(network, dtype), options, dtype
-        self.random = generator(seed)
+        super().__init__(network, options, seed, dtype)
         self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=options.rate, weight_decay=options.decay)
 
     def learn(self, inputs: Tensor, labels: Tensor) -> Step:
         self.optimizer.zero_grad()
-        counts, loss = self.backward(self._noisy(inputs), labels)
-        if self.options.clip is not None:
-            torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.options.clip)
+        counts, loss = self.backward(self.noisy(inputs), labels)
+        if self.options.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.options.clip_norm)
         self.optimizer.step()
-        if self.options.limit is not None:
-            with torch.no_grad():
-                for parameter in self.net.parameters():
-                    parameter.clamp_(-self.options.limit, self.options.limit)
+        self.clip()
         correct = int((counts.argmax(1) == labels).sum())
         return Step(len(labels), loss * len(labels), correct, {})
 
@@ -89,29 +80,4 @@ class BPTT(Learner):
 
     @property
     def fire(self) -> Fire:
-        psi = SURROGATES[self.options.surrogate]
-        return lambda u, threshold: fire(u, threshold, psi)
-
-    def _noisy(self, inputs: Tensor) -> Tensor:
-        if not self.options.noise:
-            return inputs
-        noise = torch.randn(inputs.shape[1:], generator=self.random, dtype=inputs.dtype)
-        return inputs + self.options.noise * noise
-
-    def network(self) -> Network:
-        return self.net.network()
-
-    def schedule(self, fraction: float) -> None:
-        set_rate(self.optimizer, self.options.rate * cosine(fraction))
-
-    def state(self) -> dict[str, Any]:
-        return {
-            "net": self.net.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "random": self.random.get_state(),
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        self.net.load_state_dict(state["net"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.random.set_state(state["random"])
+        return lambda u, threshold: fire(u, threshold, self.psi)

@@ -8,7 +8,8 @@ grow with the steps. eps is the response of the neuron's own potential (two trac
 and, in a recurrent layer, the layer's own past spikes are taken as given. The output layer reads itself: G = 1, c = 0.
 
 Not as in the authors' code: neurons are `LIF` nodes, as in arXiv 2402.01782 (eq. 1), so that a chip has them, not
-theirs with normalized traces and a refractory trace of its own decay; loss and update are theirs.
+theirs with normalized traces and a refractory trace of its own decay. The loss is theirs; they update by AdaMax at
+every step from weights that LSUV initializes, we sum over a batch's steps and update once.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from neurodeploy.errors import Finding, UsageError
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.plasticity import Rule, Signal
 from neurodeploy.learning import three_factor
@@ -45,7 +47,6 @@ TWO_TRACE_RULE = Rule(
     constants=("alpha", "beta"),
     source=SOURCE,
 )
-RULES = {"lif": LIF_RULE, "two_trace": TWO_TRACE_RULE}
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,16 @@ class Options(three_factor.Options):
     burn_in: int = 0
     high: float = 0.0
     low: float = 0.0
+
+    def claims(self) -> list[tuple[bool, str]]:
+        return [
+            *super().claims(),
+            (self.scale > 0, f"scale is {self.scale}"),
+            (0 <= self.dropout < 1, f"dropout is {self.dropout}"),
+            (self.burn_in >= 0, f"burn_in is {self.burn_in}"),
+            (self.high >= 0, f"high is {self.high}"),
+            (self.low >= 0, f"low is {self.low}"),
+        ]
 
 
 class Decolle(ThreeFactor):
@@ -91,7 +102,10 @@ class Decolle(ThreeFactor):
     def begin(self, samples: int, steps: int) -> None:
         output = self.net.output
         self.counts = output.weight.new_zeros(samples, *output.shape)
-        self.loss, self.learned = 0.0, max(steps - self.options.burn_in, 1)
+        self.loss, self.learned = 0.0, steps - self.options.burn_in
+        if self.learned < 1:
+            what, why = f"burn_in is {self.options.burn_in}", f"a sample has {steps} steps, so nothing would be learned"
+            raise UsageError(Finding("ND075", "--option burn_in", what, why, "leave some steps to learn from"))
 
     def signals(self, stretches: list[Stretch], labels: Tensor, first: int) -> list[tuple[Tensor, Tensor]]:
         target = functional.one_hot(labels, self.counts.shape[1]).to(self.counts.dtype)

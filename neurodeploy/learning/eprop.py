@@ -3,10 +3,13 @@
     dw_ji = -sum_t L_j(t) e_ji(t)             L_j = sum_k B_jk err_k        err = softmax(y) - onehot(label)
 
 The eligibility e is read off the neuron's own equation; one table per kind of neuron below. psi is the
-pseudo-derivative at the potential that decided the spike. y is the output's filtered spikes, or its membrane
-(`readout`). B is the output's weights (symmetric), fixed random numbers, or random numbers that receive the same
-updates as the output's weights and decay with them (adaptive: Kolen & Pollack 1994); every hidden layer below the last
-always has its own fixed random B, as arXiv 2402.01782 (eq. 3-5). Neurons have no synapse to themselves.
+pseudo-derivative at the potential that decided the spike. y is the output's filtered spikes, which learn by a psi of
+their own, or its membrane (`readout`). Only the membrane of an output without a synaptic current makes e-prop the
+gradient that the identities say; with counted spikes, as deployed networks have them, L leaves out how the output turns
+its input into spikes, as in arXiv 2402.01782. B is the output's weights (symmetric), fixed random numbers, or random
+numbers that receive the same updates as the output's weights and decay with them (adaptive: Kolen & Pollack 1994);
+every hidden layer below the last always has its own fixed random B, as arXiv 2402.01782 (eq. 3-5). Neurons have no
+synapse to themselves.
 """
 
 from __future__ import annotations
@@ -78,8 +81,6 @@ EXACT_RULE = Rule(
 )
 """LIF_RULE without its one approximation in a feed-forward net: the reset's own dependence on the weights."""
 
-RULES = {"lif": LIF_RULE, "two_trace": TWO_TRACE_RULE, "alif": ALIF_RULE, "exact": EXACT_RULE}
-
 
 @dataclass(frozen=True)
 class Options(three_factor.Options):
@@ -88,7 +89,7 @@ class Options(three_factor.Options):
     Args:
         feedback: "symmetric", "random" or "adaptive": B of the last hidden layer.
         readout: "spikes", y = kappa y' + spikes of the output; or "membrane", y = the output's membrane, which then
-            never resets in training: the exact case of the identities. The saved network counts spikes either way.
+            never resets in training. The saved network counts spikes either way.
         kappa: decay of y and of the eligibility; None: the output neuron's beta.
         filtered: whether the eligibility is filtered by kappa; without it a synapse needs no variable of its own.
         gain: factor on y before the softmax.
@@ -118,6 +119,16 @@ class Options(three_factor.Options):
     exact: bool = False
     output_surrogate: str = "arctan"
 
+    def claims(self) -> list[tuple[bool, str]]:
+        return [
+            *super().claims(),
+            (self.kappa is None or 0 <= self.kappa <= 1, f"kappa is {self.kappa}"),
+            (self.gain > 0, f"gain is {self.gain}"),
+            (self.regularizer >= 0, f"regularizer is {self.regularizer}"),
+            (0 <= self.target_rate <= 1, f"target_rate is {self.target_rate}"),
+            (0 <= self.shrink < 1, f"shrink is {self.shrink}"),
+        ]
+
 
 class EProp(ThreeFactor):
     """e-prop on a chain of LIF layers, each perhaps recurrent."""
@@ -131,10 +142,11 @@ class EProp(ThreeFactor):
         if options.readout == "membrane":
             output.listens_only()
         self.feedback: dict[str, Tensor] = {}
-        for layer in hidden:
-            size = prod(layer.shape)
+        for layer in self.net:
             if layer.recurrent is not None:
                 layer.recurrent.data.fill_diagonal_(0)
+        for layer in hidden:
+            size = prod(layer.shape)
             if options.feedback != "symmetric" or layer is not hidden[-1]:
                 drawn = torch.randn(output.shape[0], size, generator=self.random, dtype=dtype)
                 self.feedback[layer.name] = drawn / size**0.5
@@ -153,11 +165,11 @@ class EProp(ThreeFactor):
         plain = bool(options.regularizer)
         if neuron.adaptation is None and not options.exact:
             return Accumulator(layer, recurrent, kappa, plain)
-        return Interpreted(layer, recurrent, rule_of(neuron, options.exact), constants_of(neuron, kappa), plain)
+        return Interpreted(layer, recurrent, rule_of(neuron, options.exact), constants_of(layer, kappa), plain)
 
     def begin(self, samples: int, steps: int) -> None:
         zero = self.net.output.weight.new_zeros(samples, *self.net.output.shape)
-        self.filtered, self.counts, self.summed = zero, zero, zero
+        self.filtered, self.counts = zero, zero
         self.loss, self.steps, self.samples = 0.0, steps, samples
         self.rates = {layer.name: 0.0 * layer.rest(1).spikes[0] for layer in self.net}
 
@@ -208,6 +220,7 @@ class EProp(ThreeFactor):
             for matrix in (self.net.output.weight, self.adaptive):
                 if matrix is not None:
                     matrix.mul_(1 - self.options.shrink)
+        self.clip(*([] if self.adaptive is None else [self.adaptive]))
 
     def outcome(self, labels: Tensor) -> Step:
         correct = int((self.counts.argmax(1) == labels).sum())
@@ -233,13 +246,13 @@ def rule_of(neuron: LIF, exact: bool = False) -> Rule:
     return LIF_RULE if neuron.alpha is None else TWO_TRACE_RULE
 
 
-def constants_of(neuron: LIF, kappa: float) -> dict[str, float | Tensor]:
-    """Return the constants of a neuron's table."""
+def constants_of(layer: Layer, kappa: float) -> dict[str, float | Tensor]:
+    """Return the constants of the table for a layer's neurons."""
     found: dict[str, float | Tensor] = {"kappa": kappa}
-    values = {"beta": neuron.beta, "alpha": neuron.alpha, "theta": neuron.threshold}
-    if neuron.adaptation is not None:
-        values |= {"rho": neuron.adaptation.decay, "strength": neuron.adaptation.strength}
+    values = {"beta": layer.beta, "alpha": layer.alpha, "theta": layer.threshold}
+    if layer.strength is not None:
+        values |= {"rho": layer.decay, "strength": layer.strength}
     for name, value in values.items():
         if value is not None:
-            found[name] = torch.from_numpy(value.reshape(-1)) if value.size > 1 else float(value)
+            found[name] = value.flatten() if value.numel() > 1 else float(value)
     return found

@@ -1,9 +1,9 @@
 """A chain of spiking layers with trainable weights: a `Network` as PyTorch learns it, and back again.
 
-Meaning is not stated anew: a layer is the `LIF` node's equation and the maps before it, computed in the order in which
-snnTorch computes them, so that spikes are the same as those of `frontends.source` for the same weights. What is new is
-that steps are taken many at a time: maps are applied to a whole stretch of steps at once, and a state goes from one
-stretch to the next.
+A layer is the `LIF` node's equation and the maps before it, computed in the order in which snnTorch computes them, so
+that spikes are bit for bit those of `frontends.source` for the same weights (tests/unit/test_gradient_rules.py). What
+is new is that gradients flow and that steps are taken many at a time: maps are applied to a whole stretch of steps at
+once, and a state goes from one stretch to the next.
 """
 
 from __future__ import annotations
@@ -115,10 +115,12 @@ class Layer(nn.Module):
 
     def drive(self, x: Tensor) -> Tensor:
         """Return the current (step, sample, *neuron) that x (step, sample, *in) injects."""
-        steps, samples = x.shape[:2]
-        y = self.mapped(self.ready(x.flatten(0, 1)), self.weight, self.bias)
-        y = y if self.gain is None else y * self.gain
-        return y.reshape(steps, samples, *self.shape)
+        return self.injected(self.ready(x.flatten(0, 1))).reshape(*x.shape[:2], *self.shape)
+
+    def injected(self, ready: Tensor) -> Tensor:
+        """Return the current (n, *neuron) that ready x (n, ...) injects."""
+        y = self.mapped(ready, self.weight, self.bias)
+        return y if self.gain is None else y * self.gain
 
     def rest(self, samples: int) -> State:
         zero = self.weight.new_zeros(samples, *self.shape)
@@ -142,7 +144,7 @@ class Layer(nn.Module):
     def step(self, x: Tensor, seen: Tensor, state: State, fire: Fire) -> tuple[State, Tensor]:
         """Advance by one step of the LIF node's equation; return the state and u = potential - threshold."""
         theta, reset = self.threshold, state.spikes.detach()
-        if self.reset is Reset.SUBTRACT:
+        if self.reset is Reset.SUBTRACT and state.adaptation is None:
             reset = (state.membrane.detach() > theta).to(x.dtype)
         decayed = self.beta * state.membrane if self.alpha is None else self.alpha * state.current
         base = decayed + x

@@ -184,6 +184,16 @@ class SPIDE(Implicit):
         activity = [f / (steps * q.numel()) for f, q in zip(fired, sums, strict=True)]
         return Errors(betas, [neuron.u for neuron in neurons], last, activity)
 
+    def appraise(self, inputs: Tensor, labels: Tensor) -> dict[str, float]:
+        """Return the estimated energy per sample, beside that of backpropagation, and the rates of both stages."""
+        found = energy(self, inputs, labels)
+        named = {"forward": found.forward, "backward": found.backward, "update": found.update}
+        named |= {"backpropagation": found.baseline, "membranes": found.membranes}
+        rates = {"forward_rate": found.forward_rates, "backward_rate": found.backward_rates}
+        return {f"{name}_nj": value for name, value in named.items()} | {
+            f"{name}_{layer + 1}": rate for name, layers in rates.items() for layer, rate in enumerate(layers)
+        }
+
 
 @dataclass(frozen=True)
 class Energy:
@@ -222,7 +232,7 @@ def energy(
     settled = ring.settle(inputs)
     masks = settled.masks(learner.tolerance)
     error = ring.logits(settled).softmax(1) - torch.nn.functional.one_hot(labels, len(ring.bias))
-    gradient = (error @ ring.weight).reshape(settled.rates[-1].shape)
+    gradient = (error @ ring.weight / samples).reshape(settled.rates[-1].shape)
     passed = [0.0] * len(masks)
 
     def count(spikes: list[Tensor]) -> None:

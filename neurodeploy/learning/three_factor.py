@@ -15,7 +15,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -25,36 +25,30 @@ from neurodeploy.ir.network import Network
 from neurodeploy.ir.nodes import Linear
 from neurodeploy.ir.plasticity import Rule
 from neurodeploy.learning.interpreter import weight_change
-from neurodeploy.learning.learner import Learner, Step, cosine, generator, set_rate
-from neurodeploy.learning.net import Layer, Net, State, Stretch, silent_gradient
-from neurodeploy.learning.surrogates import SURROGATES
+from neurodeploy.learning.learner import NetLearner, NetOptions, Step
+from neurodeploy.learning.net import Layer, State, Stretch, silent_gradient
 
 OPTIMIZERS = {"adam": torch.optim.AdamW, "adamax": torch.optim.Adamax, "sgd": torch.optim.SGD}
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(NetOptions):
     """What every three-factor rule can be told.
 
     Args:
-        rate: peak learning rate, on a cosine schedule.
         optimizer: "adam", "adamax" or "sgd" (what a chip does).
-        surrogate: name of the pseudo-derivative psi.
-        decay: weight decay of the optimizer.
-        limit: weights are clipped to [-limit, limit] after every update; None: never.
-        noise: standard deviation of the Gaussian noise added to real-valued input in training.
         stretch: steps taken together, a trade of memory for speed that changes no result.
     """
 
-    CHOICES: ClassVar[dict[str, Collection[str]]] = {"surrogate": SURROGATES, "optimizer": OPTIMIZERS}
+    CHOICES: ClassVar[dict[str, Collection[str]]] = {**NetOptions.CHOICES, "optimizer": OPTIMIZERS}
 
     rate: float = 5e-3
-    optimizer: str = "adam"
     surrogate: str = "triangle"
-    decay: float = 0.0
-    limit: float | None = None
-    noise: float = 0.0
+    optimizer: str = "adam"
     stretch: int = 200
+
+    def claims(self) -> list[tuple[bool, str]]:
+        return [*super().claims(), (self.stretch >= 1, f"stretch is {self.stretch}")]
 
 
 class Accumulator:
@@ -75,12 +69,9 @@ class Accumulator:
         self.layer, self.recurrent, self.kappa, self.plain = layer, recurrent, kappa, plain
         self.alpha = None if layer.alpha is None else _scalar(layer, "alpha")
         self.beta = _scalar(layer, "beta")
-        self.dense = recurrent or (isinstance(layer.node, Linear) and not layer.behind)
+        self.dense = _all_to_all(layer, recurrent)
         if (kappa or plain) and not self.dense:
-            what = "an eligibility filtered in time, or a rate regularizer, on shared kernels"
-            why = "each position of a kernel would need an eligibility of its own, which no published rule has"
-            fix = "use --rule decolle for convolutions, --option filtered=false, or all-to-all layers"
-            raise UnsupportedError(Finding("ND072", f"layer {layer.name}", what, why, fix))
+            raise _shared_kernels(layer)
         self.begin()
 
     def begin(self) -> None:
@@ -227,6 +218,8 @@ class Interpreted:
         self, layer: Layer, recurrent: bool, rule: Rule, constants: dict[str, float | Tensor], plain: bool = False
     ) -> None:
         self.layer, self.recurrent, self.rule, self.constants, self.plain = layer, recurrent, rule, constants, plain
+        if not _all_to_all(layer, recurrent):
+            raise _shared_kernels(layer)
         self.begin()
 
     def begin(self) -> None:
@@ -237,6 +230,7 @@ class Interpreted:
 
     def add(self, x: Tensor, psi: Tensor, signal: Tensor, last: bool) -> None:
         x = torch.cat([x.flatten(2), x.new_ones(*x.shape[:2], 1)], dim=2)
+        psi = psi if self.layer.gain is None or self.recurrent else psi * self.layer.gain
         psi, signal = psi.flatten(2), signal.flatten(2)
         change, self.last = self._change(x, psi, signal, self.constants, self.last)
         self.total = self.total - change
@@ -259,13 +253,13 @@ class Interpreted:
 Sums = Accumulator | Interpreted
 
 
-class ThreeFactor(Learner):
+class ThreeFactor(NetLearner):
     """A chain in which every layer learns by its own traces and a signal that reaches it directly."""
 
+    options: Options
+
     def __init__(self, network: Network, options: Options, seed: int, dtype: torch.dtype = torch.float32) -> None:
-        self.net, self.options, self.dtype = Net(network, dtype), options, dtype
-        self.random = generator(seed)
-        self.psi = SURROGATES[options.surrogate]
+        super().__init__(network, options, seed, dtype)
         self.accumulators: list[tuple[Tensor, Tensor | None, Sums]] = []
 
     def watch(self, layer: Layer, forward: Sums, recurrent: Sums | None = None) -> None:
@@ -293,16 +287,14 @@ class ThreeFactor(Learner):
 
     @torch.no_grad()
     def learn(self, inputs: Tensor, labels: Tensor) -> Step:
-        self.gradients(self._noisy(inputs), labels)
+        self.gradients(self.noisy(inputs), labels)
         self.optimizer.step()
         self.updated()
-        if self.options.limit is not None:
-            for parameter in self.net.parameters():
-                parameter.clamp_(-self.options.limit, self.options.limit)
         return self.outcome(labels)
 
     def updated(self) -> None:
         """Hear that the optimizer has changed the weights."""
+        self.clip()
 
     @torch.no_grad()
     def gradients(self, inputs: Tensor, labels: Tensor) -> None:
@@ -330,9 +322,8 @@ class ThreeFactor(Learner):
         for at, layer in enumerate(self.net):
             ready = layer.ready(x.flatten(0, 1))
             read[layer.name] = ready.reshape(*x.shape[:2], *ready.shape[1:])
-            drive = layer.mapped(ready, layer.weight, layer.bias)
-            drive = drive if layer.gain is None else drive * layer.gain
-            stretch, states[at] = layer.run(drive.reshape(*x.shape[:2], *layer.shape), states[at], silent_gradient)
+            drive = layer.injected(ready).reshape(*x.shape[:2], *layer.shape)
+            stretch, states[at] = layer.run(drive, states[at], silent_gradient)
             stretches[layer.name] = stretch
             x = stretch.spikes
         factors = dict(zip(stretches, self.signals([*stretches.values()], labels, first), strict=True))
@@ -349,29 +340,16 @@ class ThreeFactor(Learner):
         """Whether a neuron has no synapse to itself."""
         return False
 
-    def _noisy(self, inputs: Tensor) -> Tensor:
-        if not self.options.noise:
-            return inputs
-        noise = torch.randn(inputs.shape[1:], generator=self.random, dtype=inputs.dtype)
-        return inputs + self.options.noise * noise
 
-    def network(self) -> Network:
-        return self.net.network()
+def _all_to_all(layer: Layer, recurrent: bool) -> bool:
+    return recurrent or (isinstance(layer.node, Linear) and not layer.behind)
 
-    def schedule(self, fraction: float) -> None:
-        set_rate(self.optimizer, self.options.rate * cosine(fraction))
 
-    def state(self) -> dict[str, Any]:
-        return {
-            "net": self.net.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "random": self.random.get_state(),
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        self.net.load_state_dict(state["net"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.random.set_state(state["random"])
+def _shared_kernels(layer: Layer) -> UnsupportedError:
+    what = "an eligibility per synapse (filtered, adaptive or regularized) on shared kernels"
+    why = "each position of a kernel would need an eligibility of its own, which no published rule has"
+    fix = "use --rule decolle for convolutions, --option filtered=false, or all-to-all layers"
+    return UnsupportedError(Finding("ND072", f"layer {layer.name}", what, why, fix))
 
 
 def _scalar(layer: Layer, key: str) -> float:

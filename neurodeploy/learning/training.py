@@ -10,12 +10,13 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ from neurodeploy.frontends.source import run_source
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.nodes import Input, InputKind, grid_levels
 from neurodeploy.learning import architectures, rule
-from neurodeploy.learning.learner import Learner, Step
+from neurodeploy.learning.learner import Learner, NetOptions, Step
 from neurodeploy.learning.recipes import Recipe, recipe
 
 DT_S = 1e-3
@@ -102,6 +103,7 @@ class Outcome:
     """A finished run: the network that was kept, its score on the whole test split, and how it got there.
 
     `test_accuracy` is that of the saved network's spike counts, by `frontends.source`, apart from all training code.
+    `appraisal` is what the rule says of itself on some training samples, such as SPIDE's energy.
     """
 
     settings: Settings
@@ -113,6 +115,7 @@ class Outcome:
     train_samples: int
     resumed_after: int
     test_seconds: float
+    appraisal: dict[str, float]
 
 
 def settings(
@@ -145,11 +148,13 @@ def settings(
     if unknown:
         what, why = f"{rule_name} has no option {', '.join(unknown)}", f"it has {', '.join(sorted(known))}"
         raise UsageError(Finding("ND075", "--option", what, why, "use one of these"))
-    choices = getattr(entry.home.Options, "CHOICES", {})
+    kind, kinds = entry.home.Options, get_type_hints(entry.home.Options)
+    choices = kind.CHOICES if issubclass(kind, NetOptions) else {}
     for name, value in (options or {}).items():
-        wanted = _unfit(known[name].default, value, choices.get(name))
-        if wanted is not None:
-            what, why = f"{name} is {value!r}", f"it is {wanted}"
+        wanted = choices.get(name)
+        if not _is_a(value, kinds[name]) or (wanted is not None and value not in wanted):
+            what = f"{name} is {value!r}"
+            why = f"it is one of {', '.join(wanted)}" if wanted is not None else f"it is of type {_named(kinds[name])}"
             raise UsageError(Finding("ND075", f"--option {name}", what, why, "see the Options in the rule's file"))
     for name, value in (("epochs", epochs), ("batch", batch), ("patience", patience)):
         if value is not None and value < 1:
@@ -172,18 +177,19 @@ def settings(
     )
 
 
-def _unfit(default: Any, value: Any, choices: Collection[str] | None) -> str | None:
-    """Return what an option must be when `value` is not that, judged by its default."""
-    if choices is not None:
-        return None if value in choices else f"one of {', '.join(choices)}"
-    if isinstance(default, bool):
-        return None if isinstance(value, bool) else "true or false"
-    if isinstance(default, int):
-        return None if isinstance(value, int) and not isinstance(value, bool) else "a whole number"
-    if isinstance(default, float) or default is None:
-        numeric = isinstance(value, int | float) and not isinstance(value, bool)
-        return None if numeric or (default is None and value is None) else "a number"
-    return None
+def _is_a(value: Any, kind: Any) -> bool:
+    """Whether an option's value is of the type its field is annotated with; whole numbers are numbers too."""
+    if get_origin(kind) is UnionType:
+        return any(_is_a(value, each) for each in get_args(kind))
+    if get_origin(kind) is tuple:
+        return isinstance(value, tuple) and all(_is_a(each, float) for each in value)
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, kind) and (kind is not int or not isinstance(value, bool))
+
+
+def _named(kind: Any) -> str:
+    return str(kind) if get_origin(kind) else kind.__name__
 
 
 def usual_encoding(rule_name: str, dataset: str) -> Encoding:
@@ -204,7 +210,8 @@ def train(
     """Train as `chosen` says and return the outcome.
 
     Args:
-        checkpoint: file that is written after every epoch and taken up if it is there; removed at the end.
+        checkpoint: file that is written after every epoch and taken up if it is there. It stays when the run is over,
+            for the caller to remove once what was learned is safe.
         restart: begin anew even if there is a checkpoint.
         progress: hears of batches and epochs.
         transform: (inputs, labels, indices of the training split) -> what is learned instead; for poisoned data.
@@ -243,10 +250,11 @@ def train(
                 progress("epochs", len(history.curve), chosen.epochs)
         learner.restore(history.best)
         network = learner.network()
+        shown = learned[:EXAMPLES]
+        inputs = torch.tensor(train_data.encode(chosen.encoding, shown), dtype=torch.float32)
+        appraisal = learner.appraise(inputs, torch.tensor(train_data.labels[shown]))
     start = perf_counter()
     score = accuracy(network, test_data, chosen.encoding, progress=progress)
-    if checkpoint is not None:
-        checkpoint.unlink(missing_ok=True)
     return Outcome(
         chosen,
         network,
@@ -257,6 +265,7 @@ def train(
         len(learned),
         resumed,
         perf_counter() - start,
+        appraisal,
     )
 
 
@@ -397,6 +406,8 @@ class _History:
         fix = "begin anew with --restart, or write elsewhere with -o"
         try:
             content = torch.load(path, weights_only=True)
+            if content["training"] != FORMAT:
+                raise ValueError(f"format {content['training']}")
             saved = json.loads(content["settings"])
             curve = tuple(Epoch(**epoch) for epoch in json.loads(content["curve"]))
             history = _History(curve, content["state"], content["best"], content["best_epoch"])

@@ -259,7 +259,7 @@ def test_the_fast_sums_are_the_table_read_literally(arch: str, alpha: float | No
     slow = EProp(network(arch, alpha=alpha), options, seed=3, dtype=torch.float64)
     replaced = []
     for weight, bias, sums in slow.accumulators:
-        rule, constants = eprop.rule_of(sums.layer.neuron), eprop.constants_of(sums.layer.neuron, sums.kappa)
+        rule, constants = eprop.rule_of(sums.layer.neuron), eprop.constants_of(sums.layer, sums.kappa)
         replaced.append((weight, bias, eprop.Interpreted(sums.layer, sums.recurrent, rule, constants)))
     slow.accumulators = replaced
     fast.gradients(spikes(), labels())

@@ -47,10 +47,10 @@ def interrupted_after(epochs: int):
     return progress
 
 
-@pytest.mark.parametrize("rule", ["bptt", "dfa", "eprop", "decolle"])
+@pytest.mark.parametrize("rule", CLI_RULES)
 def test_an_interrupted_run_ends_as_if_it_had_not_been(rule: str, tmp_path: Path) -> None:
-    """Weights bit for bit, and the curve; the checkpoint is gone at the end. Noise and rate-coded input included."""
-    chosen = replace(short(rule), encoding=Encoding("rate", 6))
+    """Weights bit for bit, and the curve, rate-coded input included; starting again after the end changes nothing."""
+    chosen = short(rule) if rule in ("spide", "ide", "convert") else replace(short(rule), encoding=Encoding("rate", 6))
     path = tmp_path / "checkpoint"
     with pytest.raises(Interruption):
         training.train(chosen, checkpoint=path, progress=interrupted_after(1))
@@ -60,7 +60,9 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(rule: str, tmp_path: Path
     assert resumed.resumed_after == 1
     assert same(resumed.network, whole.network)
     assert [epoch.loss for epoch in resumed.curve] == [epoch.loss for epoch in whole.curve]
-    assert not list(tmp_path.iterdir())
+    again = training.train(chosen, checkpoint=path)
+    assert again.resumed_after == 3
+    assert same(again.network, whole.network)
 
 
 def test_seeds_decide_everything() -> None:
@@ -151,6 +153,16 @@ def test_the_score_is_that_of_the_saved_network(tmp_path: Path) -> None:
         ({"arch": "feedback"}, "ND071"),
         ({"arch": "4C9-4C99:0"}, "ND071"),
         ({"device": "tpu"}, "ND075"),
+        ({"options": {"rate": -1.0}}, "ND075"),
+        ({"options": {"rate": float("nan")}}, "ND075"),
+        ({"options": {"noise": "much"}}, "ND075"),
+        ({"options": {"limit": -1}}, "ND075"),
+        ({"rule": "eprop", "options": {"stretch": 0}}, "ND075"),
+        ({"rule": "eprop", "options": {"kappa": -2.0}}, "ND075"),
+        ({"rule": "eprop", "options": {"feedback": "none"}}, "ND075"),
+        ({"rule": "decolle", "options": {"dropout": 1.0}}, "ND075"),
+        ({"rule": "decolle", "options": {"burn_in": 1000}}, "ND075"),
+        ({"rule": "spide", "arch": "12", "options": {"mean": "abc"}}, "ND075"),
     ],
 )
 def test_what_makes_no_sense_is_refused(changes: dict, code: str) -> None:
@@ -167,9 +179,16 @@ def test_a_missing_device_says_how_to_get_it() -> None:
 def test_every_rule_has_a_recipe_and_a_name_on_the_command_line() -> None:
     assert tuple(RULES) == CLI_RULES
     assert set(RECIPES) == set(RULES)
-    for rule in RULES:
-        assert "*" in RECIPES[rule] or "digits" in RECIPES[rule]
-        training.settings(rule, "digits")
+    for rule, entry in RULES.items():
+        for dataset in ("digits", "mnist", "nmnist", "fsdd"):
+            entry.home.Options(**training.settings(rule, dataset).recipe.options)
+
+
+def test_none_is_an_option_where_the_rule_says_so() -> None:
+    training.settings("bptt", "digits", options={"clip_norm": None, "limit": None})
+    training.settings("spide", "digits", options={"restriction": None, "mean": (0.1,)})
+    with pytest.raises(UsageError, match="ND075"):
+        training.settings("bptt", "digits", options={"rate": None})
 
 
 @pytest.mark.parametrize(
