@@ -37,7 +37,7 @@ class Dataset:
         colors, and twice that for "delta".
 
         Raises:
-            UsageError: ND050 when the encoding is not for images, or has other steps than there are rows.
+            UsageError: ND050 when the encoding is not for images, or feeds their rows in more or fewer steps.
         """
         return self.encode(encoding, slice(0)).shape[2:]
 
@@ -49,6 +49,7 @@ class Dataset:
         Raises:
             UsageError: ND050, see `shape`.
         """
+        self._refuse_other_rows(encoding)
         numbers = _numbers(len(self), index)
         images = self.images if index is None else self.images[numbers]
         colored = len(self.image_shape) == 3
@@ -57,6 +58,15 @@ class Dataset:
             by_row = images.reshape(-1, colors, height, width).transpose(0, 2, 1, 3)
             return encoding.encode(by_row.reshape(-1, height * colors * width), numbers)
         return encoding.encode(images.reshape(-1, *self.image_shape) if colored else images, numbers)
+
+    def _refuse_other_rows(self, encoding: Encoding) -> None:
+        height = self.image_shape[-2]
+        if encoding.kind in ("rows", "delta") and encoding.steps != height:
+            what = f"{encoding.kind} encoding of {self.name} in {encoding.steps} steps"
+            why = f"every step is fed one row, and these images have {height}"
+            threshold = "" if encoding.threshold is None else f", threshold={encoding.threshold}"
+            fix = f'Encoding("{encoding.kind}", {height}{threshold}), on the command line --steps {height}'
+            raise UsageError(Finding("ND050", "encoding", what, why, fix))
 
 
 @dataclass(frozen=True, eq=False)

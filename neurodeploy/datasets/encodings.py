@@ -114,9 +114,9 @@ class Encoding:
 
     Args:
         kind: "direct", "rate", "latency", "delta" or "rows", each a function of this file, for images; "delta" takes an
-            image as a signal of `steps` rows. "frames", for recordings, divides their duration into `steps` equal bins:
-            a spike where at least one event fell into the bin, or the mean of the features over it.
-        steps: of input, at least 1.
+            image as a signal, one row per step. "frames", for recordings, divides their duration into `steps` equal
+            bins: a spike where at least one event fell into the bin, or the mean of the features over it.
+        steps: of input, at least 1; of "rows" and "delta", the height of the images.
         seed: of "rate", at least 0; the others draw nothing.
         threshold: of "delta", above 0 in intensity; None for the others.
 
@@ -163,7 +163,7 @@ class Encoding:
         if images.size and not (images.min() >= 0 and images.max() <= 1):
             what = f"intensities reach from {images.min()} to {images.max()}"
             raise UsageError(_misuse(what, "an intensity lies in [0, 1]"))
-        if self.kind in ("rows", "delta") and (images.ndim < 2 or math.prod(images.shape[1:]) % self.steps):
+        if self.kind in ("rows", "delta") and not self._rows_fit(images.shape[1:]):
             what = f"images of shape {images.shape[1:]} have no {self.steps} rows"
             raise UsageError(_misuse(what, f"{self.kind} feeds one row per step"))
         if self.kind == "direct":
@@ -174,6 +174,10 @@ class Encoding:
             return latency(images, self.steps)
         signal = rows(images, self.steps)
         return signal if self.threshold is None else delta(signal, self.threshold)
+
+    def _rows_fit(self, shape: tuple[int, ...]) -> bool:
+        """Return whether images (height, width) have `steps` rows; flat ones do not say more than that they may."""
+        return shape[0] == self.steps if len(shape) == 2 else bool(shape) and math.prod(shape) % self.steps == 0
 
     def to_plain(self) -> dict[str, Any]:
         """Return the fields as JSON values."""

@@ -25,14 +25,15 @@ LATEST_US = 2**32 - 1
 TEST_DIGIT = 9
 """CIFAR10-DVS has no official split; ours tests on the recordings whose number ends with this: 1,000 of 10,000."""
 
-VERSION = "events-1"
+VERSION = "events-2"
 """Of the cached arrays."""
 
 
 def load_gestures(split: str, obtain: str) -> tuple[Events, np.ndarray]:
     """Return DVS128 Gesture (Amir et al. 2017) as tonic publishes it, cut into single gestures, by file name.
 
-    DVSGesture/ibmGestureTrain/<user>_<light>/<class>.npy and ibmGestureTest; any part of them will do.
+    DVSGesture/ibmGestureTrain/<user>_<light>/<class>.npy and ibmGestureTest; any part of them will do. The first so
+    many are all gestures of the first persons.
 
     Returns:
         events of shape `CAMERA_SHAPE` in microseconds, each recording as long as its last event; labels (sample,).
@@ -49,7 +50,9 @@ def load_gestures(split: str, obtain: str) -> tuple[Events, np.ndarray]:
 
 
 def load_cifar10dvs(split: str, obtain: str) -> tuple[Events, np.ndarray]:
-    """Return CIFAR10-DVS (Li et al. 2017): CIFAR10DVS/<class>/*.aedat4, by file name; any part of them will do.
+    """Return CIFAR10-DVS (Li et al. 2017): CIFAR10DVS/<class>/*_<number>.aedat4; any part of them will do.
+
+    Ordered by number, then class, so that the first so many have all classes alike.
 
     Returns:
         events of shape `CAMERA_SHAPE` in microseconds, each recording as long as its last event; labels (sample,).
@@ -60,15 +63,22 @@ def load_cifar10dvs(split: str, obtain: str) -> tuple[Events, np.ndarray]:
     path = places.find("CIFAR10-DVS", ["CIFAR10DVS"], obtain)
 
     def read() -> dict[str, np.ndarray]:
-        return read_tonic(subset("CIFAR10DVS", ".aedat4"), path.parent, lambda name: in_test(name) == (split == "test"))
+        kind = subset("CIFAR10DVS", ".aedat4")
+        return read_tonic(kind, path.parent, lambda name: in_test(name) == (split == "test"), by_number)
 
     return _camera(f"{VERSION}/cifar10dvs-{split}-{places.fingerprint(path)}", read)
 
 
 def in_test(name: str) -> bool:
     """Return whether a recording of CIFAR10-DVS belongs to our test split, by the last digit of its number."""
-    number = re.search(r"(\d+)\.aedat4$", name)
-    return number is not None and int(number[1]) % 10 == TEST_DIGIT
+    number, _ = by_number(name)
+    return number % 10 == TEST_DIGIT
+
+
+def by_number(name: str) -> tuple[int, str]:
+    """Return a recording's number at the end of its file name, 0 when there is none, and its path, class first."""
+    found = re.search(r"(\d+)\.\w+$", name)
+    return int(found[1]) if found else 0, name
 
 
 def subset(name: str, ending: str) -> Any:
@@ -95,7 +105,11 @@ def subset(name: str, ending: str) -> Any:
 
 
 def read_tonic(
-    kind: Any, folder: Path, belongs: places.Wanted = lambda name: True, **options: Any
+    kind: Any,
+    folder: Path,
+    belongs: places.Wanted = lambda name: True,
+    order: Callable[[str], Any] = str,
+    **options: Any,
 ) -> dict[str, np.ndarray]:
     """Return the arrays of `flat`, and `labels` and `durations`, of what one of tonic's classes reads.
 
@@ -103,6 +117,7 @@ def read_tonic(
         kind: a class of `subset`.
         folder: holds the folder that tonic names after the class.
         belongs: which files, by path.
+        order: what to sort them by, given the path.
         options: of the class.
 
     Raises:
@@ -111,8 +126,9 @@ def read_tonic(
     place = folder / kind.__name__
     try:
         source = kind(str(folder), **options)
-        chosen = sorted((file, i) for i, file in enumerate(source.data) if belongs(file))
-        recordings = [source[i] for _, i in chosen]
+        files = list(source.data)
+        chosen = sorted((i for i, file in enumerate(files) if belongs(file)), key=lambda i: order(files[i]))
+        recordings = [source[i] for i in chosen]
     except ImportError as error:
         raise places.missing(error.name or "tonic", kind.__name__, error) from error
     except LoadError:
@@ -121,7 +137,7 @@ def read_tonic(
         raise places.damaged(place, f"cannot be read by tonic: {type(error).__name__}: {error}") from error
     if not recordings:
         raise places.damaged(place, "has no recording of this split")
-    streams = [camera_events(Path(file), events) for (file, _), (events, _) in zip(chosen, recordings, strict=True)]
+    streams = [camera_events(Path(files[i]), events) for i, (events, _) in zip(chosen, recordings, strict=True)]
     labels = np.array([label for _, label in recordings], dtype=np.int64)
     durations = np.array([int(stream["t"].max()) + 1 for stream in streams], dtype=np.int64)
     return {**flat(streams), "labels": labels, "durations": durations}

@@ -1,17 +1,19 @@
 """Networks to begin with, from a line of text: "784-128-10", "120r-84r", "12C5-P2-32C5-P2", or ff, rec, conv by name.
 
     N       N neurons, all-to-all                Nr      the same with all-to-all recurrence among themselves
-    nCk     n maps of k x k kernels, padded to keep the size;   nCk/s with stride s;   nCk/s:p with padding p
+    nCk     n maps of k x k kernels, padded by floor(k / 2), which keeps the size where k is odd
+    nCk/s   the same with stride s;     nCk:p, nCk/s:p      with padding p
     Pk      average pool over k x k (before the next layer)
-    ...f    feedback from this, the last hidden layer, to the first (SPIDE and IDE); f5 through 5 x 5 kernels
+    ...f    feedback from this, the last hidden layer, to the first (SPIDE and IDE); f5 through 5 x 5 kernels, odd only
 
-The input's and the output's size may be given or left out; the output layer is all-to-all, one neuron per class.
+All numbers count from 1, but for p. The output layer is all-to-all, one neuron per class, and is added unless the text
+ends with it; where it does, the text may begin with the input's size. So on digits 128, 128-10 and 64-128-10 are the
+same, 64-10 has no hidden layer, and 64-32 has two, of 64 and 32 neurons.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod, sqrt
 
@@ -22,10 +24,13 @@ from neurodeploy.ir.network import Edge, Network
 from neurodeploy.ir.nodes import LIF, AveragePool, Conv, Input, Linear, Node, Reset, Reshape, Shape
 
 TOKEN = re.compile(
-    r"((?P<dense>\d+)(?P<recurrent>r?)"
-    r"|(?P<maps>\d+)C(?P<kernel>\d+)(/(?P<stride>\d+))?(:(?P<padding>\d+))?"
-    r"|P(?P<pool>\d+))(?P<feedback>f\d*)?"
+    r"((?P<dense>[1-9]\d*)(?P<recurrent>r?)"
+    r"|(?P<maps>[1-9]\d*)C(?P<kernel>[1-9]\d*)(/(?P<stride>[1-9]\d*))?(:(?P<padding>\d+))?"
+    r"|P(?P<pool>[1-9]\d*))(?P<feedback>f([1-9]\d*)?)?",
+    re.ASCII,
 )
+LEAST_SIDE = 7
+"""Of a flat input that is read as a picture: see `space_of`."""
 NAMED = {
     "digits": {"ff": "96", "rec": "96r", "conv": "16C3-P2-32C3", "feedback": "100f"},
     "mnist": {
@@ -131,23 +136,21 @@ def build(arch: str, source: Input, classes: int, neurons: Neurons, seed: int, *
             raise UsageError(_unfit(arch, "feedback from the last layer to the first", "it belongs to spide and ide"))
         if token["pool"]:
             pool = int(token["pool"])
-            shape = space_of(arch, shape)
-            node = AveragePool(shape, (pool, pool), (pool, pool), (0, 0))
+            space = space_of(arch, shape, at == "input")
+            node = AveragePool(space, (pool, pool), (pool, pool), (0, 0))
+            shape = fitting(arch, node, pool)
             add(f"pool{count + 1}", node)
-            shape = node.shape
             continue
         count += 1
         if token["maps"]:
-            shape = space_of(arch, shape)
+            space = space_of(arch, shape, at == "input")
             kernel, stride = int(token["kernel"]), int(token["stride"] or 1)
             padding = kernel // 2 if token["padding"] is None else int(token["padding"])
-            kernels = weights(int(token["maps"]), shape[0], kernel, kernel)
+            kernels = weights(int(token["maps"]), space[0], kernel, kernel)
             bias = np.zeros(int(token["maps"]))
-            conv = Conv(kernels, shape, (stride,) * 2, (padding,) * 2, (1, 1), 1, bias)
-            if min(conv.shape) < 1:
-                raise UsageError(_unfit(arch, f"a {kernel} x {kernel} kernel on {shape[1:]}", "it is larger than that"))
+            conv = Conv(kernels, space, (stride,) * 2, (padding,) * 2, (1, 1), 1, bias)
+            shape = fitting(arch, conv, kernel)
             add(f"conv{count}", conv)
-            shape = conv.shape
             fire(shape)
             continue
         if len(shape) > 1:
@@ -161,8 +164,15 @@ def build(arch: str, source: Input, classes: int, neurons: Neurons, seed: int, *
     return Network(nodes, tuple(edges), "input", f"lif{count}", origin=origin)
 
 
-def layers_of(arch: str, shape: Shape, classes: int) -> Iterator[dict[str, str]]:
-    """Yield the layers of `arch`, the input's size left out and the output's added where it is missing."""
+def layers_of(arch: str, shape: Shape, classes: int) -> list[dict[str, str]]:
+    """Return the layers of `arch`, the output at the end, the input left out.
+
+    The text ends with the output where its last layer of several has one neuron per class; only then may it begin
+    with the input's size.
+
+    Raises:
+        UsageError: ND071 when it cannot be read, or feeds back through a kernel of even size.
+    """
     texts = arch.split("-")
     matches = [TOKEN.fullmatch(text) for text in texts]
     if not all(matches):
@@ -170,22 +180,52 @@ def layers_of(arch: str, shape: Shape, classes: int) -> Iterator[dict[str, str]]
         what = f"{', '.join(map(repr, wrong))} describes no layer"
         raise UsageError(_unfit(arch, what, "write neurons (128, 128r), kernels (12C5, 12C5/2) and pools (P2)"))
     tokens = [match.groupdict() for match in matches if match is not None]
-    first, last = tokens[0], tokens[-1]
-    if len(tokens) > 1 and first["dense"] == str(prod(shape)) and not first["recurrent"] and not first["feedback"]:
-        tokens = tokens[1:]
-    if last["dense"] != str(classes) or last["recurrent"] or last["feedback"] or len(tokens) == 1:
-        tokens.append(TOKEN.fullmatch(str(classes)).groupdict())  # type: ignore[union-attr]
-    yield from tokens
+    if any(feedback_kernel(token) % 2 == 0 for token in tokens):
+        why = "only an odd kernel can be padded so that the maps keep their size"
+        raise UsageError(_unfit(arch, "feedback through kernels of even size", why))
+    if len(tokens) == 1 or not _is_plain(tokens[-1], classes):
+        return [*tokens, TOKEN.fullmatch(str(classes)).groupdict()]  # type: ignore[union-attr]
+    return tokens[1:] if _is_plain(tokens[0], prod(shape)) else tokens
 
 
-def space_of(arch: str, shape: Shape) -> Shape:
-    """Return `shape` as (channel, height, width); flat square images have one channel."""
+def feedback_kernel(token: dict[str, str]) -> int:
+    """Return the size of the kernels that a layer feeds back through where it has maps, 3 when it does not say."""
+    return int((token["feedback"] or "f")[1:] or 3)
+
+
+def space_of(arch: str, shape: Shape, is_input: bool) -> Shape:
+    """Return `shape` as (channel, height, width).
+
+    A flat input is read as a gray picture when it is a square of at least 7 x 7, as those of digits (64) and MNIST
+    (784) are. What is smaller is channels, such as QTDB's 4, and neurons of a hidden layer lie nowhere.
+
+    Raises:
+        UsageError: ND071 for what has no height and width.
+    """
     if len(shape) == 3:
         return shape
     side = round(sqrt(prod(shape)))
-    if len(shape) == 1 and side * side == shape[0]:
+    if is_input and len(shape) == 1 and side * side == shape[0] and side >= LEAST_SIDE:
         return (1, side, side)
-    raise UsageError(_unfit(arch, f"a kernel or pool on input of shape {shape}", "it needs height and width"))
+    what = f"a kernel or pool on {'input' if is_input else 'a layer'} of shape {shape}"
+    raise UsageError(_unfit(arch, what, "it needs height and width"))
+
+
+def fitting(arch: str, node: Conv | AveragePool, size: int) -> Shape:
+    """Return the shape of what kernels or pools of `size` x `size` give.
+
+    Raises:
+        UsageError: ND071 when they are larger than what they read, padding included.
+    """
+    if min(node.shape) < 1:
+        what = f"a {size} x {size} {'pool' if isinstance(node, AveragePool) else 'kernel'} on {node.input_shape[1:]}"
+        raise UsageError(_unfit(arch, what, "it is larger than that"))
+    return node.shape
+
+
+def _is_plain(token: dict[str, str], size: int) -> bool:
+    """Return whether a layer is `size` neurons, neither recurrent nor feeding back."""
+    return token["dense"] == str(size) and not token["recurrent"] and not token["feedback"]
 
 
 def _lif(shape: Shape, neurons: Neurons) -> LIF:

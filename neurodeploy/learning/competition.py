@@ -32,7 +32,8 @@ def frame(network: Network) -> Network:
     of all input less threshold x spikes.
 
     Args:
-        network: input -> one hidden layer -> output, both all-to-all; the hidden neurons are kept as they are.
+        network: input -> one hidden layer -> output, both all-to-all without recurrence, since inhibition takes its
+            place; the hidden neurons are kept as they are.
 
     Raises:
         UnsupportedError: ND085 for any other.
@@ -40,8 +41,8 @@ def frame(network: Network) -> Network:
     layers = list(Net(network))
     if len(layers) != 2 or not all(isinstance(layer.node, Linear) for layer in layers):
         raise _unfit(network, f"{len(layers)} layers, {sum(isinstance(x.node, Linear) for x in layers)} all-to-all")
-    if layers[1].recurrent is not None or any(layer.behind for layer in layers):
-        raise _unfit(network, "recurrence in the output, or maps behind a weighted one")
+    if any(layer.recurrent is not None or layer.behind for layer in layers):
+        raise _unfit(network, "recurrence, or maps behind a weighted one")
     hidden, output = layers
     size, classes = hidden.neuron.size, output.neuron.size
     inner = f"{hidden.name}.recurrent"
@@ -53,9 +54,8 @@ def frame(network: Network) -> Network:
         output.map: Linear(np.zeros((classes, size))),
         output.name: LIF(output.shape, one, one, Reset.SUBTRACT_NEXT_STEP),
     }
-    edges = [edge for edge in network.edges if inner not in (edge.source, edge.target)]
-    edges += [Edge(hidden.name, inner, 1), Edge(inner, hidden.name)]
-    return replace(network, nodes=nodes, edges=tuple(edges))
+    edges = (*network.edges, Edge(hidden.name, inner, 1), Edge(inner, hidden.name))
+    return replace(network, nodes=nodes, edges=edges)
 
 
 def normalized(weight: Tensor) -> Tensor:

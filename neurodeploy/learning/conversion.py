@@ -13,7 +13,7 @@ of 1 stands for (lambda_0 = 1: real input is a current already), theta = 1 and
 
     percentile   h = ReLU; lambda_l: that percentile of the layer's activations. Rueckauer et al. 2017
     balance      h = ReLU; lambda_l: the largest weighted input per step that the layer gets from spikes, with the
-                 layers below set already and driven by the mean input. Sengupta et al. 2019
+                 layers below set already, begun at V0 and driven by the mean input. Sengupta et al. 2019
     qcfs         h(z) = lambda clip( floor(z L / lambda + 1/2) / L, 0, 1 ); lambda_l is learned, with
                  dh/dz = [0 < z < lambda] and dh/dlambda = (h - z) / lambda inside, 1 above. Bu et al. 2022
 
@@ -63,7 +63,7 @@ class Options:
         start: V0 of hidden neurons, in thresholds; qcfs is exact at 1/2 only.
         rate: peak of Adam's learning rate, on a cosine schedule.
         decay: AdamW's decoupled weight decay.
-        calibration: how many training samples lambda and the output's range are measured on, the first of each pass.
+        calibration: how many training samples lambda and the output's range are measured on: the first ever seen.
     """
 
     method: str = "percentile"
@@ -107,11 +107,6 @@ class _Quantized(torch.autograd.Function):
 def quantized_clip(z: Tensor, top: Tensor, levels: int) -> Tensor:
     """Return h(z) of qcfs with lambda = `top` (), differentiable in both."""
     return _Quantized.apply(z, top, levels)  # type: ignore[no-any-return]
-
-
-def spike_count(z: Tensor, steps: int, threshold: float = 1.0, start: float = 0.0) -> Tensor:
-    """Return how often an integrate-and-fire neuron fires in `steps` of constant current z (C1)."""
-    return torch.floor((steps * z + start) / threshold).clamp(0, steps)
 
 
 class Conversion(Learner):
@@ -213,13 +208,15 @@ class Conversion(Learner):
         return [top if top > 0 else 1.0 for top in found]
 
     def _balanced(self) -> list[float]:
+        """Return lambda of every hidden layer, each fed the spikes that the layer below fires when it is deployed."""
         found: list[float] = []
         x = self.calibration.expand(self.steps, *self.calibration.shape)
         for layer in list(self.net)[:-1]:
             current = layer.mapped(layer.ready(x.flatten(0, 1)), layer.weight, layer.bias)
             current = current.reshape(*x.shape[:2], *layer.shape)
             found.append(float(current.max()))
-            x = found[-1] * integrate_and_fire(current, found[-1])
+            top = found[-1] if found[-1] > 0 else 1.0
+            x = top * integrate_and_fire(current + self.options.start * top / self.steps, top)
         return found
 
     @torch.no_grad()
@@ -247,9 +244,9 @@ class Conversion(Learner):
         self.calibration, self.steps = state["calibration"].clone(), state["steps"]
 
 
-def integrate_and_fire(current: Tensor, threshold: float, start: float = 0.0) -> Tensor:
-    """Return the spikes (step, ...) of neurons that subtract `threshold` and do not leak, from v = `start`."""
-    membrane, spikes = torch.full_like(current[0], start), []
+def integrate_and_fire(current: Tensor, threshold: float) -> Tensor:
+    """Return the spikes (step, ...) of neurons that subtract `threshold` and do not leak, from v = 0."""
+    membrane, spikes = torch.zeros_like(current[0]), []
     for x in current:
         membrane = membrane + x
         spikes.append((membrane > threshold).to(x.dtype))

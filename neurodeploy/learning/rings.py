@@ -20,7 +20,7 @@ import numpy as np
 from neurodeploy.errors import Finding, UnsupportedError, UsageError
 from neurodeploy.ir.network import Edge, Network
 from neurodeploy.ir.nodes import LIF, AveragePool, Conv, Input, Linear, Node, Reset, Reshape, Scale, Shape, SparseLinear
-from neurodeploy.learning.architectures import layers_of, space_of
+from neurodeploy.learning.architectures import feedback_kernel, fitting, layers_of, space_of
 
 FEEDBACK = 0.1
 """Factor on the feedback weights at the beginning, as in SPIDE's released code."""
@@ -52,8 +52,8 @@ def build(
         unit: draw hidden weights uniformly and give each neuron's or kernel's norm 1; otherwise N(0, 2 / fan-in).
 
     Raises:
-        UsageError: ND071 when the description cannot be read, ND081 when its feedback cannot be built, ND082 when mean
-            or std do not fit the input.
+        UsageError: ND071 when the description cannot be read or does not fit the input, ND081 when it is no ring, ND082
+            when mean or std do not fit the input.
     """
     return _Builder(arch, source, classes, neurons, seed, mean, std, unit).network()
 
@@ -71,12 +71,15 @@ class _Builder:
         self.at, self.form, self.spiking = "input", source.shape, list[str]()
 
     def network(self) -> Network:
-        feedback, count = "", 0
-        tokens = list(layers_of(self.arch, self.form, self.classes))
+        kernel, count = 0, 0
+        tokens = layers_of(self.arch, self.form, self.classes)
         for place, token in enumerate(tokens):
-            if token["recurrent"] or (token["feedback"] and place != len(tokens) - 2):
-                raise _no_feedback(self.arch, "only the last hidden layer can feed back, and only to the first")
-            feedback = feedback or token["feedback"] or ""
+            if token["recurrent"]:
+                raise _no_ring(self.arch, f"{token['dense']}r is recurrent, and a ring has feedback instead")
+            if token["feedback"]:
+                if place != len(tokens) - 2:
+                    raise _no_ring(self.arch, "only the last hidden layer can feed back, and only to the first")
+                kernel = feedback_kernel(token)
             count += not token["pool"]
             if token["pool"]:
                 self._pool(f"pool{place + 1}", int(token["pool"]))
@@ -84,8 +87,8 @@ class _Builder:
                 self._convolve(token, count)
             else:
                 self._connect(int(token["dense"]), count, last=place == len(tokens) - 1)
-        if feedback:
-            self._feed_back(int(feedback[1:] or 3))
+        if kernel:
+            self._feed_back(kernel)
         origin = {name: f"--arch {self.arch}" for name in self.nodes}
         return Network(self.nodes, tuple(self.edges), "input", self.at, origin=origin)
 
@@ -107,13 +110,16 @@ class _Builder:
         return not self.spiking and normalizes(self.mean, self.std)
 
     def _pool(self, name: str, size: int) -> None:
-        node = AveragePool(space_of(self.arch, self.form), (size, size), (size, size), (0, 0))
+        space = space_of(self.arch, self.form, self.at == "input")
+        node = AveragePool(space, (size, size), (size, size), (0, 0))
+        fitting(self.arch, node, size)
         self._add(name, node)
         if self.spiking:
             self._fire(f"{name}.lif", node)
 
     def _convolve(self, token: dict[str, str], count: int) -> None:
-        space, kernel, stride = space_of(self.arch, self.form), int(token["kernel"]), int(token["stride"] or 1)
+        space = space_of(self.arch, self.form, self.at == "input")
+        kernel, stride = int(token["kernel"]), int(token["stride"] or 1)
         padding = kernel // 2 if token["padding"] is None else int(token["padding"])
         maps = int(token["maps"])
         if self._normalizes():
@@ -121,8 +127,7 @@ class _Builder:
             self._add("normalize", Scale(1 / scale, -shift / scale, space))
         kernels = self._weights(maps, space[0], kernel, kernel)
         node = Conv(kernels, space, (stride,) * 2, (padding,) * 2, (1, 1), 1, np.zeros(maps))
-        if min(node.shape) < 1:
-            raise _no_feedback(self.arch, f"a {kernel} x {kernel} kernel does not fit {space[1:]}")
+        fitting(self.arch, node, kernel)
         self._add(f"conv{count}", node)
         self._fire(f"lif{count}", node)
 
@@ -159,13 +164,15 @@ class _Builder:
 
     def _feed_back(self, kernel: int) -> None:
         """Add W_fb: kernels between maps, transposed where the first layer's are larger; otherwise all-to-all."""
+        if not self.spiking:
+            raise _no_ring(self.arch, "there is no hidden layer that could feed back")
         first, last = self.spiking[0], self.spiking[-1]
         to, form = self.nodes[first].shape, self.nodes[last].shape
         chain: dict[str, Node] = {}
         if len(to) == len(form) == 3:
             ratio = to[1] // form[1]
             if any(n != ratio * m for n, m in zip(to[1:], form[1:], strict=True)):
-                raise _no_feedback(self.arch, f"{to[1:]} is not a whole multiple of {form[1:]}")
+                raise _no_ring(self.arch, f"{to[1:]} is not a whole multiple of {form[1:]}")
             if ratio > 1:
                 chain["feedback.spread"] = _spread(form, ratio)
             weight = FEEDBACK * self._weights(to[0], form[0], kernel, kernel)
@@ -192,7 +199,7 @@ def _spread(form: Shape, ratio: int) -> SparseLinear:
     return SparseLinear(np.ones(prod(form)), place.ravel()[taken].astype(np.int32), starts, form, wide)
 
 
-def _no_feedback(arch: str, why: str) -> UsageError:
+def _no_ring(arch: str, why: str) -> UsageError:
     fix = "write 100-100f or 16C5/2-16C5/2-16C5f"
     return UsageError(Finding("ND081", f"--arch {arch}", "this ring cannot be built", why, fix))
 

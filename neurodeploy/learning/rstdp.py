@@ -25,7 +25,7 @@ from neurodeploy.ir.network import Network
 from neurodeploy.ir.plasticity import Rule, Signal, Update
 from neurodeploy.learning import stdp
 from neurodeploy.learning.competition import frame
-from neurodeploy.learning.learner import Learner, Step, cosine
+from neurodeploy.learning.learner import Learner, Step, cosine, generator
 from neurodeploy.learning.net import Net, silent_gradient
 from neurodeploy.learning.stdp import ROOM, Features, Pairing, deployed, measures, trace_before
 
@@ -112,7 +112,7 @@ class RSTDP(Learner):
         self.net = Net(frame(network), dtype).requires_grad_(False)
         hidden, self.output = self.net
         self.features = Features(hidden, options)
-        draw = torch.rand(self.output.weight.shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+        draw = torch.rand(self.output.weight.shape, generator=generator(seed), dtype=dtype)
         self.output.weight.data = shared_out(1 + 0.1 * draw)
         self.spikes = self.samples = 0.0
         self.steps = 1

@@ -325,9 +325,9 @@ def deployed(net: Net, threshold: float) -> Network:
     """Return the present weights as a network, with the hidden thresholds and this output threshold in its neurons."""
     network = net.network()
     hidden, output = net
-    count = torch.tensor(threshold, dtype=output.weight.dtype).double().numpy()
+    count = torch.tensor(threshold, dtype=output.weight.dtype).double().cpu().numpy()
     neurons: dict[str, LIF] = {
-        hidden.name: replace(hidden.neuron, threshold=hidden.threshold.double().numpy().copy()),
+        hidden.name: replace(hidden.neuron, threshold=hidden.threshold.double().cpu().numpy().copy()),
         output.name: replace(output.neuron, threshold=count),
     }
     return replace(network, nodes=network.nodes | neurons)

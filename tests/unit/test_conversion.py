@@ -24,7 +24,6 @@ from neurodeploy.learning.conversion import (
     Options,
     integrate_and_fire,
     quantized_clip,
-    spike_count,
 )
 
 EXACT = 1e-12
@@ -85,7 +84,7 @@ def test_a_neuron_counts_its_input(steps: int, threshold: float, start: float) -
     """C1: count = clip(floor((T z + V0) / theta), 0, T), with V0 as a bias of V0 / T per step; without it, not."""
     v0 = start * threshold
     z = currents(steps, threshold, v0)
-    expected = spike_count(torch.from_numpy(z), steps, threshold, v0).numpy()
+    expected = np.floor((steps * z + v0) / threshold).clip(0, steps)
     assert 0 < (expected > 0).mean() < 1
     np.testing.assert_array_equal(single(z, v0, steps, threshold), expected)
     if start:
@@ -179,21 +178,27 @@ def test_planted_fault_bias_without_lambda() -> None:
 
 
 def test_percentile_and_balance_are_what_they_say() -> None:
-    """lambda is the percentile of activations; balanced, the largest current that a layer gets from spikes."""
+    """lambda is the percentile of activations; balanced, of two layers, the first one's largest current."""
     subject = taught(learner("18-14", percentile=90.0), epochs=1, limit=160)
     hidden = subject.activations(subject.calibration)[:-1]
     assert subject.scales() == [pytest.approx(float(np.percentile(a.detach().numpy(), 90.0))) for a in hidden]
     balanced = Conversion(network("18-14"), Options(method="balance"), 0, torch.float64)
     balanced.restore(subject.state())
-    first, second = balanced.scales()
-    z = [
-        layer.mapped(layer.ready(subject.calibration), layer.weight, layer.bias).detach()
-        for layer in list(subject.net)[:1]
-    ]
-    assert first == pytest.approx(float(z[0].max()))
-    spikes = integrate_and_fire(z[0].detach().expand(subject.steps, *z[0].shape), first) * first
-    layer = list(subject.net)[1]
-    assert second == pytest.approx(float(layer.mapped(spikes.flatten(0, 1), layer.weight, layer.bias).max()))
+    layer = next(iter(subject.net))
+    z = layer.mapped(layer.ready(subject.calibration), layer.weight, layer.bias)
+    assert balanced.scales()[0] == pytest.approx(float(z.detach().max()))
+
+
+@pytest.mark.parametrize("start", [0.0, 0.5, 0.9])
+def test_balanced_layers_get_one_threshold_at_most_where_they_are_deployed(start: float) -> None:
+    """On calibration data the largest current that spikes bring the second layer is theta = 1, V0 / T apart."""
+    subject = taught(learner("18-14", method="balance", start=start), epochs=1, limit=160)
+    converted, steps = subject.network(), subject.steps
+    inputs = subject.calibration.expand(steps, *subject.calibration.shape).numpy()
+    spikes = run_source(converted, inputs, dtype="float64").spikes["lif1"]
+    node: Any = converted.nodes["fc2"]
+    assert spikes.any()
+    assert (spikes @ node.weight.T + node.bias).max() == pytest.approx(1 + start / steps)
 
 
 @pytest.mark.parametrize("method", METHODS)

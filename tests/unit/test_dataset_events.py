@@ -436,7 +436,7 @@ class Decoder:
 
 
 def test_cifar10dvs_is_split_by_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Numbers ending with 9 are the test; labels are tonic's; times count from the first event."""
+    """Numbers ending with 9 are the test; labels are tonic's; ordered by number; times count from the first event."""
     pytest.importorskip("tonic")
     fake = ModuleType("aedat")
     fake.Decoder = Decoder
@@ -447,10 +447,29 @@ def test_cifar10dvs_is_split_by_number(tmp_path: Path, monkeypatch: pytest.Monke
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
     train, test = datasets.load("cifar10-dvs", "train"), datasets.load("cifar10-dvs", "test")
-    assert train.labels.tolist() == [3, 9]
+    assert train.labels.tolist() == [9, 3]
     assert test.labels.tolist() == [0, 3]
     frames = test.encode(Encoding("frames", 2), np.array([1]))
     assert np.argwhere(frames).tolist() == [[0, 0, 0, 6, 5], [1, 0, 1, 19, 127]]
+
+
+def test_any_first_recordings_of_cifar10dvs_are_balanced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A limit takes as many of each class, give or take one; numbers count, not the digits they are written in."""
+    pytest.importorskip("tonic")
+    fake = ModuleType("aedat")
+    fake.Decoder = Decoder
+    monkeypatch.setitem(sys.modules, "aedat", fake)
+    monkeypatch.setenv("NEURODEPLOY_DATA", str(tmp_path))
+    for kind in ("airplane", "cat", "truck"):
+        for number in (0, 2, 10, 100):
+            file = tmp_path / f"CIFAR10DVS/{kind}/cifar10_{kind}_{number}.aedat4"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()
+    for limit in range(1, 13):
+        found = datasets.load("cifar10-dvs", "train", limit)
+        assert found.labels.tolist() == ([0, 3, 9] * 4)[:limit]
+    last = found.encode(Encoding("frames", 2), slice(None))[1, :, 1].argmax(1).max(1)
+    assert last.tolist() == sorted([0, 2, 10, 100] * 3)
 
 
 @pytest.mark.parametrize(("name", "package"), [("cifar10-dvs", "aedat"), ("dvs-gesture", "tonic"), ("shd", "h5py")])

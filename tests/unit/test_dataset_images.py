@@ -261,6 +261,27 @@ def test_colored_images_become_input(
         assert np.array_equal(pictures[4], images.encode(encoding, np.array([4]))[5, 0])
 
 
+@pytest.mark.parametrize("steps", [4, 16, 64])
+@pytest.mark.parametrize(("kind", "threshold"), [("rows", None), ("delta", 0.2)])
+def test_a_step_is_a_whole_row(kind: str, threshold: float | None, steps: int) -> None:
+    """Half a row, or several, is refused although the pixels divide; the remedy is the encoding that fits."""
+    digits = datasets.load("digits")
+    for use in (digits.shape, digits.encode):
+        with pytest.raises(UsageError) as caught:
+            use(Encoding(kind, steps, threshold=threshold))
+        assert codes(caught) == ["ND050"]
+        (finding,) = caught.value.findings
+        fits = eval(finding.fix.partition(", on the")[0], {"Encoding": Encoding})
+        assert fits == Encoding(kind, 8, threshold=threshold)
+        digits.encode(fits, slice(2))
+
+
+def test_a_step_of_a_colored_image_is_a_whole_row(cifar10: dict[str, datasets.Dataset]) -> None:
+    """CIFAR-10 has 32 rows; its usual 8 steps would feed four at once."""
+    with pytest.raises(UsageError, match="these images have 32"):
+        cifar10["test"].shape(Encoding("rows", 8))
+
+
 def test_frames_do_not_fit_images() -> None:
     """The refusal says which encodings do."""
     for use in (datasets.load("digits").shape, datasets.load("digits").encode):

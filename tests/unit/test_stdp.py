@@ -318,8 +318,8 @@ def test_it_learns_digits_and_compiles(make: Any, epochs: int, least: float) -> 
     assert accuracy(untaught.network())[0] < 0.5
 
 
-@pytest.mark.parametrize("arch", ["30-20", "4C3", "P2-4C3-20"])
-def test_deeper_networks_are_refused(arch: str) -> None:
+@pytest.mark.parametrize("arch", ["30-20", "4C3", "P2-4C3-20", "30r"])
+def test_deeper_and_recurrent_networks_are_refused(arch: str) -> None:
     with pytest.raises(UnsupportedError) as caught:
         STDP(network(arch=arch), stdp.Options(), 0)
     assert caught.value.findings[0].code == "ND085"
