@@ -28,7 +28,9 @@ MAY_SATURATE = "ND210"
 def show_training(console: Console, plain: Plain) -> None:
     """Print what was learned, epoch by epoch in short, and the score."""
     encoding = _encoding(plain["encoding"])
-    _line(console, f"{plain['rule']} on {plain['dataset']}, {plain['architecture']}, seed {plain['seed']}", "bold")
+    layers = "-".join("x".join(map(str, shape)) for shape in plain["layers"])
+    _line(console, f"{plain['rule']} on {plain['dataset']}, {layers}, seed {plain['seed']}", "bold")
+    _line(console, f"rule      {plain['rule_in_words']}")
     _line(console, f"encoding  {encoding}")
     _line(console, f"learned   {plain['train_samples']:,} samples, {plain['parameters']:,} parameters")
     held_out = plain["curve"][-1]["validation_accuracy"] is not None
@@ -57,7 +59,8 @@ def show_benchmark(console: Console, plain: Plain) -> None:
     table = _table("dataset", "rule", "network", ">accuracy", ">seeds", ">published")
     for line in plain["accuracy"]:
         published = "" if line["published"] is None else f"{line['published']:.2%}"
-        accuracy = f"{line['mean']:.2%} ± {line['deviation']:.2%}"
+        deviation = "n/a" if line["deviation"] is None else f"{line['deviation']:.2%}"
+        accuracy = f"{line['mean']:.2%} ± {deviation}"
         table.add_row(line["title"], line["rule"], line["arch"], accuracy, str(line["seeds"]), published)
     console.print(table)
     for verdict in plain["claims"]:

@@ -30,6 +30,7 @@ from neurodeploy.ir.nodes import (
     SparseLinear,
 )
 from neurodeploy.ir.program import ConvSynapses, Population, Program, Projection
+from neurodeploy.learning import rule
 from neurodeploy.pipeline import Evaluation, Samples
 from neurodeploy.results import RunResult
 
@@ -47,8 +48,10 @@ def of_training(outcome: Outcome) -> Plain:
     return {
         "kind": "training",
         "rule": chosen.rule,
+        "rule_in_words": rule(chosen.rule).says,
         "dataset": chosen.dataset,
         "architecture": chosen.arch,
+        "layers": [list(node.shape) for node in outcome.network.populations.values()],
         "parameters": sum(_parameters(node) for node in outcome.network.nodes.values()),
         "encoding": chosen.encoding.to_plain(),
         "seed": chosen.seed,

@@ -14,12 +14,16 @@ from neurodeploy.errors import Finding, UsageError
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a rule lives: its module, the Learner's name there, and whether it builds its own kind of network."""
+    """Where a rule lives: its module, the Learner's name there, what it is in words.
+
+    own_architecture: it builds its own kind of network; shapes_neurons: it chooses its neurons' constants itself.
+    """
 
     module: str
     learner: str
     says: str
     own_architecture: bool = False
+    shapes_neurons: bool = False
 
     @property
     def home(self) -> Any:
@@ -32,11 +36,30 @@ RULES = {
     "dfa": Entry("dfa", "DFA", "direct feedback alignment"),
     "eprop": Entry("eprop", "EProp", "eligibility propagation"),
     "decolle": Entry("decolle", "Decolle", "local losses of fixed random readouts"),
-    "spide": Entry("spide", "SPIDE", "implicit differentiation on the equilibrium, by spikes", own_architecture=True),
-    "ide": Entry("ide", "IDE", "implicit differentiation on the equilibrium, by a solver", own_architecture=True),
-    "stdp": Entry("stdp", "STDP", "spike-timing-dependent plasticity, unsupervised; labels are read off afterwards"),
-    "rstdp": Entry("rstdp", "RSTDP", "reward-modulated STDP on features that STDP found"),
-    "convert": Entry("conversion", "Conversion", "an ANN trained by backpropagation, its units made to fire"),
+    "spide": Entry(
+        "spide",
+        "SPIDE",
+        "implicit differentiation on the equilibrium, by spikes",
+        own_architecture=True,
+        shapes_neurons=True,
+    ),
+    "ide": Entry(
+        "ide",
+        "IDE",
+        "implicit differentiation on the equilibrium, by a solver",
+        own_architecture=True,
+        shapes_neurons=True,
+    ),
+    "stdp": Entry(
+        "stdp",
+        "STDP",
+        "spike-timing-dependent plasticity, unsupervised; labels are read off afterwards",
+        shapes_neurons=True,
+    ),
+    "rstdp": Entry("rstdp", "RSTDP", "reward-modulated STDP on features that STDP found", shapes_neurons=True),
+    "convert": Entry(
+        "conversion", "Conversion", "an ANN trained by backpropagation, its units made to fire", shapes_neurons=True
+    ),
 }
 """Name on the command line -> the rule."""
 

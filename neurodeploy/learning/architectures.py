@@ -14,14 +14,15 @@ same, 64-10 has no hidden layer, and 64-32 has two, of 64 and 32 neurons.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod, sqrt
+from typing import Any
 
 import numpy as np
 
 from neurodeploy.errors import Finding, UsageError
 from neurodeploy.ir.network import Edge, Network
-from neurodeploy.ir.nodes import LIF, AveragePool, Conv, Input, Linear, Node, Reset, Reshape, Shape
+from neurodeploy.ir.nodes import LIF, Adaptation, AveragePool, Conv, Input, Linear, Node, Reset, Reshape, Shape
 
 TOKEN = re.compile(
     r"((?P<dense>[1-9]\d*)(?P<recurrent>r?)"
@@ -75,12 +76,24 @@ NAMES = ("ff", "rec", "conv", "feedback", "lenet", "alexnetf", "cifarnetf")
 
 @dataclass(frozen=True)
 class Neurons:
-    """The neurons of all layers: decay per step of the current (None: no current) and of the membrane, and more."""
+    """The neurons of all layers: decay per step of the current (None: no current) and of the membrane, and more.
+
+    adaptation: (decay per step, strength) of hidden neurons whose threshold rises with every spike, or None.
+    """
 
     beta: float
     threshold: float
     alpha: float | None = None
     reset: Reset = Reset.SUBTRACT_NEXT_STEP
+    adaptation: tuple[float, float] | None = None
+
+
+KINDS: dict[str, dict[str, Any]] = {
+    "lif": {"alpha": None, "adaptation": None},
+    "two-trace": {"alpha": 0.5, "adaptation": None},
+    "alif": {"alpha": None, "adaptation": (0.97, 0.1)},
+}
+"""Kinds of neurons by name: what differs from a recipe's neurons."""
 
 
 def hidden(arch: str, dataset: str) -> str:
@@ -160,6 +173,9 @@ def build(arch: str, source: Input, classes: int, neurons: Neurons, seed: int, *
         add(f"fc{count}", Linear(weights(size, shape[0]), np.zeros(size)))
         shape = (size,)
         fire(shape, bool(token["recurrent"]))
+    output = nodes[f"lif{count}"]
+    assert isinstance(output, LIF)
+    nodes[f"lif{count}"] = replace(output, adaptation=None)
     origin = {name: f"--arch {arch}" for name in nodes}
     return Network(nodes, tuple(edges), "input", f"lif{count}", origin=origin)
 
@@ -230,7 +246,10 @@ def _is_plain(token: dict[str, str], size: int) -> bool:
 
 def _lif(shape: Shape, neurons: Neurons) -> LIF:
     alpha = None if neurons.alpha is None else _single(neurons.alpha)
-    return LIF(shape, _single(neurons.beta), _single(neurons.threshold), neurons.reset, alpha)
+    lif = LIF(shape, _single(neurons.beta), _single(neurons.threshold), neurons.reset, alpha)
+    if neurons.adaptation is None:
+        return lif
+    return replace(lif, adaptation=Adaptation(*map(_single, neurons.adaptation)))
 
 
 def _single(value: float | np.ndarray) -> np.ndarray:

@@ -28,6 +28,7 @@ from neurodeploy.frontends.source import run_source
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.nodes import Input, InputKind, grid_levels
 from neurodeploy.learning import architectures, rule
+from neurodeploy.learning.architectures import Neurons
 from neurodeploy.learning.learner import Learner, NetOptions, Step
 from neurodeploy.learning.recipes import Recipe, recipe
 
@@ -127,6 +128,7 @@ def settings(
     batch: int | None = None,
     seed: int = 0,
     encoding: Encoding | None = None,
+    neuron: str | None = None,
     patience: int | None = None,
     train_samples: int | None = None,
     test_samples: int | None = None,
@@ -136,6 +138,7 @@ def settings(
     """Return a run's settings, the recipe's numbers where none are given.
 
     Args:
+        neuron: one of `architectures.KINDS`, in place of the recipe's kind.
         options: fields of the rule's `Options` to change.
 
     Raises:
@@ -160,6 +163,8 @@ def settings(
         if value is not None and value < 1:
             what, why = f"{name} is {value}", "it counts from 1"
             raise UsageError(Finding("ND075", f"--{name}", what, why, "give a whole number of at least 1"))
+    if neuron is not None:
+        base = replace(base, neurons=_of_kind(neuron, base.neurons, entry.shapes_neurons))
     chosen = replace(base, options={**base.options, **(options or {})})
     return Settings(
         rule_name,
@@ -175,6 +180,15 @@ def settings(
         test_samples,
         device,
     )
+
+
+def _of_kind(neuron: str, neurons: Neurons, shaped: bool) -> Neurons:
+    """Return `neurons` made of another kind, unless the rule has neurons of its own."""
+    if neuron not in architectures.KINDS or shaped:
+        what = f"no neurons of kind {neuron!r}" if not shaped else "the rule has neurons of its own"
+        why = f"kinds are {', '.join(architectures.KINDS)}, for bptt, fa, dfa, eprop and decolle"
+        raise UsageError(Finding("ND075", "--neuron", what, why, "use one of these, or leave --neuron out"))
+    return replace(neurons, **architectures.KINDS[neuron])
 
 
 def _is_a(value: Any, kind: Any) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import snntorch
 import torch
@@ -64,11 +66,12 @@ def test_bptt_is_snntorchs_own_gradient(recurrent: bool) -> None:
 
 @pytest.mark.parametrize("reset", list(Reset))
 @pytest.mark.parametrize("arch", ["7", "7r", "8-6r"])
-def test_a_layer_fires_what_the_network_means(arch: str, reset: Reset) -> None:
+@pytest.mark.parametrize("adaptation", [None, (0.9, 0.2)], ids=["lif", "alif"])
+def test_a_layer_fires_what_the_network_means(adaptation: tuple[float, float] | None, arch: str, reset: Reset) -> None:
     """Bit for bit what `run_source` computes from the same network, for every reset and over stretches."""
     from neurodeploy.frontends.source import run_source
 
-    neurons = Neurons(beta=0.9, threshold=0.6, alpha=0.4, reset=reset)
+    neurons = Neurons(beta=0.9, threshold=0.6, alpha=0.4, reset=reset, adaptation=adaptation)
     meant = build(arch, Input((6,), InputKind.SPIKES), CLASSES, neurons, seed=2, gain=3.0)
     made = BPTT(meant, Options(), seed=0)
     x = spikes().float()
@@ -81,8 +84,26 @@ def test_a_layer_fires_what_the_network_means(arch: str, reset: Reset) -> None:
                 stretch, states[at] = layer.run(layer.drive(y), states[at], made.fire)
                 y = stretch.spikes
             fired.append(y)
-    assert expected.spikes[meant.output].sum() > 8
+    assert expected.spikes[meant.output].sum() > 4
     assert torch.cat(fired).numpy().astype("uint8").tolist() == expected.spikes[meant.output].tolist()
+
+
+@pytest.mark.parametrize("reset", list(Reset))
+def test_adapting_thresholds_mean_the_same_in_real_numbers(reset: Reset) -> None:
+    """The real-number engine and PyTorch in float64 fire the same spikes."""
+    from neurodeploy.engine.real import run_real
+    from neurodeploy.frontends.source import run_source
+
+    neurons = Neurons(beta=0.875, threshold=0.5, reset=reset, adaptation=(0.75, 0.25))
+    meant = build("8-6r", Input((6,), InputKind.SPIKES), CLASSES, neurons, seed=2, gain=3.0)
+    x = spikes().numpy()
+    theirs, ours = run_source(meant, x, dtype="float64"), run_real(meant, x)[0]
+    plain = {name: replace(lif, adaptation=None) for name, lif in meant.populations.items()}
+    without = run_real(replace(meant, nodes=meant.nodes | plain), x)[0]
+    assert ours.spikes["lif1"].sum() > 20
+    assert (ours.spikes["lif1"] == theirs.spikes["lif1"]).all()
+    assert (ours.spikes["lif2"] == theirs.spikes["lif2"]).all()
+    assert without.spikes["lif1"].sum() > ours.spikes["lif1"].sum()
 
 
 def test_f1_feedback_alignment_with_the_weights_themselves_is_backpropagation() -> None:

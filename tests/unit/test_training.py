@@ -184,6 +184,34 @@ def test_every_rule_has_a_recipe_and_a_name_on_the_command_line() -> None:
             entry.home.Options(**training.settings(rule, dataset).recipe.options)
 
 
+@pytest.mark.parametrize(
+    ("rule", "kind"), [("bptt", "alif"), ("eprop", "alif"), ("eprop", "two-trace"), ("decolle", "alif")]
+)
+def test_neurons_can_be_of_another_kind(rule: str, kind: str, tmp_path: Path) -> None:
+    """Adapting thresholds are trained, saved, read again and run, and refused by a chip that has none."""
+    from neurodeploy import pipeline
+    from neurodeploy.errors import UnsupportedError
+    from neurodeploy.frontends.checkpoint import load_checkpoint, save_network
+
+    outcome = training.train(short(rule, neuron=kind))
+    save_network(outcome.network, tmp_path / "model.pt")
+    network = load_checkpoint(tmp_path / "model.pt")
+    lif = network.populations["lif1"]
+    assert (lif.adaptation is not None) == (kind == "alif")
+    assert (lif.alpha is not None) == (kind == "two-trace")
+    digits = datasets.load("digits", "test", 50)
+    assert training.accuracy(network, digits, Encoding("direct", 16)) == outcome.test_accuracy
+    if kind == "alif":
+        with pytest.raises(UnsupportedError, match="ND144"):
+            pipeline.compile(network, "loihi2-sim")
+
+
+def test_a_kind_of_neuron_is_refused_where_it_means_nothing() -> None:
+    for rule, kind in (("spide", "alif"), ("convert", "lif"), ("eprop", "izhikevich")):
+        with pytest.raises(UsageError, match="ND075"):
+            training.settings(rule, "digits", neuron=kind)
+
+
 def test_none_is_an_option_where_the_rule_says_so() -> None:
     training.settings("bptt", "digits", options={"clip_norm": None, "limit": None})
     training.settings("spide", "digits", options={"restriction": None, "mean": (0.1,)})
