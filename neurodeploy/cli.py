@@ -98,6 +98,9 @@ def train(
     encoding: Annotated[
         str | None, typer.Option("--encoding", metavar="KIND", help="direct, rate, latency, rows, frames.")
     ] = None,
+    neuron: Annotated[
+        str | None, typer.Option("--neuron", metavar="KIND", help="lif, two-trace or alif, if not the recipe's.")
+    ] = None,
     patience: Annotated[
         int | None,
         typer.Option("--patience", metavar="N", min=1, help="Stop after N epochs without a better validation score."),
@@ -126,6 +129,7 @@ def train(
         batch=batch,
         seed=seed,
         encoding=replace(usual, kind=encoding or usual.kind, steps=steps or usual.steps),
+        neuron=neuron,
         patience=patience,
         train_samples=limit,
         device=device,
@@ -147,9 +151,11 @@ def benchmark(
         Path | None, typer.Argument(metavar="GRID.toml", help="What to run; without one, what the options say.")
     ] = None,
     rule: Annotated[list[str] | None, typer.Option("--rule", metavar="RULE", help="Repeatable.")] = None,
-    dataset: Annotated[str, typer.Option("--dataset", metavar="DATA", help="Without a grid.")] = "digits",
+    dataset: Annotated[str | None, typer.Option("--dataset", metavar="DATA", help="Default: digits.")] = None,
     arch: Annotated[list[str] | None, typer.Option("--arch", metavar="ARCH", help="Repeatable.")] = None,
-    seeds: Annotated[int, typer.Option("--seeds", metavar="N", min=1, help="Seeds 0 to N - 1.")] = 1,
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", metavar="N", min=1, help="Seeds 0 to N - 1; default: 1.")
+    ] = None,
     experiment: Annotated[
         list[str] | None, typer.Option("--experiment", metavar="NAME", help="fgsm, nes, cka, fisher, backdoor, ...")
     ] = None,
@@ -166,12 +172,23 @@ def benchmark(
     from neurodeploy.benchmark import report, runner
 
     if grid is not None:
+        options = {"rule": rule, "dataset": dataset, "arch": arch, "seeds": seeds, "experiment": experiment}
+        given = [f"--{name}" for name, value in (options | {"epochs": epochs}).items() if value]
+        if given:
+            what, why = f"{', '.join(given)} beside {grid}", "a grid says all of this itself"
+            fix = "write it into the grid, or leave the grid out"
+            raise UsageError(Finding("ND091", ", ".join(given), what, why, fix))
         chosen = grids.read_grid(grid)
     else:
         rules, archs = tuple(rule or grids.PAPER_RULES), tuple(arch or ("ff", "rec"))
         wanted = tuple(experiment or ()) or grids.EXPERIMENTS
-        study = grids.Study(dataset, rules, archs, tuple(range(seeds)), wanted, epochs=epochs)
+        study = grids.Study(dataset or "digits", rules, archs, tuple(range(seeds or 1)), wanted, epochs=epochs)
         chosen = grids.checked(grids.Grid((study,)))
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        finding = Finding("ND407", str(out), "results cannot be written there", str(error), "choose another -o")
+        raise UsageError(finding) from error
     with _bars() as progress:
         table, failed = runner.run(chosen, out, workers=workers, scheduler=scheduler, progress=progress)
     written = report.write(table, out)

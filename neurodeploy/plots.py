@@ -19,6 +19,8 @@ SOLID, DASHED = " FF", " REC"
 """Lines whose names differ in this only share a color."""
 MOST_INSIDE = 6
 """Legends of more lines stand beside the plot."""
+MOST_BESIDE = 3
+"""Plots in one row."""
 COLORS = ("#1b6ca8", "#c8553d", "#3a7d44", "#7b5ea7", "#a67c00", "#555555", "#d17ba6", "#2a9d8f")
 
 
@@ -58,7 +60,7 @@ def learning_curve(curve: Sequence[Epoch], title: str, path: Path) -> Path:
 
 
 def lines(panels: Sequence[Panel], title: str, path: Path) -> Path:
-    """Draw one panel of lines beside the other; return `path`."""
+    """Draw one panel of lines beside the other, NaN as a gap; return `path`."""
     with _figure(path, len(panels), title) as axes:
         for each, panel in zip(axes, panels, strict=True):
             groups = list(dict.fromkeys(name.removesuffix(DASHED).removesuffix(SOLID) for name in panel.lines))
@@ -78,15 +80,17 @@ def lines(panels: Sequence[Panel], title: str, path: Path) -> Path:
 
 
 @contextmanager
-def _figure(path: Path, columns: int, title: str) -> Iterator[Any]:
-    """Give the axes of one row of plots; write them to `path` by a temporary name when done."""
+def _figure(path: Path, plots: int, title: str) -> Iterator[Any]:
+    """Give the axes of so many plots; write them to `path` by a temporary name when done."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4.2 * columns, 3.2), layout="constrained")
+    columns = min(plots, MOST_BESIDE)
+    rows = -(-plots // columns)
+    figure = Figure(figsize=(4.2 * columns, 3.2 * rows), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(title)
-    axes = figure.subplots(1, columns, squeeze=False)[0]
+    axes = [figure.add_subplot(rows, columns, at + 1) for at in range(plots)]
     for each in axes:
         each.spines[["top", "right"]].set_visible(False)
     yield axes

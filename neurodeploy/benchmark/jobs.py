@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from neurodeploy import datasets, pipeline
 from neurodeploy.benchmark.grid import Job, Study
 from neurodeploy.benchmark.table import Row
 from neurodeploy.datasets import Encoding
+from neurodeploy.errors import NeurodeployError
 from neurodeploy.evaluation import attacks, backdoor, fisher, similarity
 from neurodeploy.evaluation.counterpart import ann_counterpart
 from neurodeploy.frontends.checkpoint import load_checkpoint, save_network
@@ -34,7 +35,8 @@ NES_SAMPLES = 50
 PREFIXES = (0.25, 0.5, 1.0)
 """Fractions of the steps after which Fisher information is measured."""
 FISHER_SAMPLES = 40
-CKA_BATCH = 256
+PART = 256
+"""Test samples that are run, and compared by CKA, together."""
 
 
 def run(job: Job, networks: list[bytes], checkpoint: Path | None = None) -> Result:
@@ -51,50 +53,37 @@ def run(job: Job, networks: list[bytes], checkpoint: Path | None = None) -> Resu
         return do(job, *(_network(content) for content in networks))
 
 
-def _settings(job: Job) -> training.Settings:
-    study = _study(job)
-    encoding = training.usual_encoding(job.rule, study.dataset)
-    return training.settings(
-        job.rule,
-        study.dataset,
-        arch=job.arch,
-        epochs=study.epochs,
-        seed=job.seed,
-        encoding=encoding if study.steps is None else replace(encoding, steps=study.steps),
-        train_samples=study.train_samples,
-        test_samples=study.test_samples,
-        options=study.options.get(job.rule),
-    )
-
-
 def _train(job: Job, checkpoint: Path | None) -> Result:
-    outcome = training.train(_settings(job), checkpoint=checkpoint)
-    rows = _rows(job, outcome.test_samples, outcome.train_samples)
+    outcome = training.train(job.settings, checkpoint=checkpoint)
+    rows = _rows(job, outcome.test_samples)
     found = [rows("accuracy", "", "float", "accuracy", outcome.test_accuracy)]
     found.append(rows("accuracy", "", "host", "seconds_per_epoch", float(np.mean([e.seconds for e in outcome.curve]))))
-    for name, value in outcome.curve[-1].measures.items():
+    for name, value in (outcome.curve[-1].measures | outcome.appraisal).items():
         found.append(rows("accuracy", "", "float", name, value))
     return found, _bytes(outcome.network)
 
 
 def _deployment(job: Job, network: Network) -> Result:
-    """The same test samples on the integer program: what deployment costs in accuracy."""
-    inputs, labels = _test(job)
+    """All test samples on the integer program: what deployment costs in accuracy."""
+    data, encoding = _test(job), _encoding(network)
     model = pipeline.compile(network, TARGET)
-    result = pipeline.run(model, Samples("test", inputs, labels))
-    evaluation = pipeline.evaluate(model, Samples("test", inputs, labels), result)
-    rows = _rows(job, len(labels))
-    values = {
-        "accuracy": float(np.mean(result.predictions == labels)),
-        "same_decision": float(np.mean(result.predictions == Probe(network).predict(inputs))),
-        "synops_per_sample": evaluation.activity.synops / len(labels),
-    }
+    probe, hits, same, synops = Probe(network), 0, 0, 0.0
+    for part in _parts(len(data.labels)):
+        inputs, labels = data.encode(encoding, part), data.labels[part]
+        samples = Samples("test", inputs, labels)
+        result = pipeline.run(model, samples)
+        hits += int(np.sum(result.predictions == labels))
+        same += int(np.sum(result.predictions == probe.predict(inputs)))
+        synops += pipeline.evaluate(model, samples, result).activity.synops
+    count = len(data.labels)
+    rows = _rows(job, count)
+    values = {"accuracy": hits / count, "same_decision": same / count, "synops_per_sample": synops / count}
     return [rows("deployment", "", "deployed", name, value) for name, value in values.items()], None
 
 
 def _fgsm(job: Job, network: Network) -> Result:
     """FGSM through the counterpart (the paper's) and the surrogate gradient, on the float network and the deployed."""
-    study, (inputs, labels) = _study(job), _test(job)
+    study, (inputs, labels) = _study(job), _attacked(job, network)
     probe = Probe(network)
     counterpart = ann_counterpart(network)
     mean = inputs.mean(axis=0, dtype=np.float64)
@@ -124,7 +113,7 @@ def _fgsm_with(gradient: np.ndarray, inputs: np.ndarray, labels: np.ndarray, eps
 def _nes(job: Job, network: Network) -> Result:
     """Black-box attack on decisions of the float network; asks only for losses."""
     study = _study(job)
-    inputs, labels = _test(job)
+    inputs, labels = _attacked(job, network)
     inputs, labels = inputs[:, :NES_SAMPLES], labels[:NES_SAMPLES]
     probe, rows, found = Probe(network), _rows(job, len(labels)), []
     for epsilon in study.epsilons:
@@ -137,7 +126,7 @@ def _nes(job: Job, network: Network) -> Result:
 
 def _backdoor(job: Job, checkpoint: Path | None) -> Result:
     """Train on data of which a part of one class carries a trigger and another label."""
-    chosen = _settings(job)
+    chosen = job.settings
     train = datasets.load(chosen.dataset, "train", chosen.train_samples)
     test = datasets.load(chosen.dataset, "test", chosen.test_samples)
     trigger = backdoor.draw_trigger(train.shape(chosen.encoding), train.classes, job.seed)
@@ -149,7 +138,7 @@ def _backdoor(job: Job, checkpoint: Path | None) -> Result:
     outcome = training.train(chosen, checkpoint=checkpoint, transform=transform)
     inputs = test.encode(chosen.encoding, np.arange(len(test.labels)))
     found = backdoor.measure(Probe(outcome.network).predict, inputs, test.labels, trigger)
-    rows = _rows(job, len(test.labels), outcome.train_samples)
+    rows = _rows(job, len(test.labels))
     values = {
         "clean_accuracy": found.clean.value,
         "accuracy_with_source_triggered": found.stamped.value,
@@ -160,37 +149,56 @@ def _backdoor(job: Job, checkpoint: Path | None) -> Result:
 
 
 def _cka(job: Job, one: Network, other: Network) -> Result:
-    """Representational similarity of two networks trained on the same data, layer by layer."""
-    inputs, labels = _test(job, attacked=False)
+    """Similarity of two networks trained on the same data, on all test samples, each encoded as its network wants.
+
+    Layers of equal depth are compared, counted from the input; what one network has more of is left out. A layer that
+    is silent has no value.
+    """
+    data = _test(job)
     pairs = list(zip(one.populations, other.populations, strict=False))
-    sums = {pair: similarity.MiniBatchCKA() for pair in pairs}
-    for part in _parts(len(labels)):
-        first, second = (Probe(network).activity(inputs[:, part]) for network in (one, other))
-        for a, b in pairs:
-            sums[a, b].add(similarity.concatenated(first[a]), similarity.concatenated(second[b]))
-    rows = _rows(job, len(labels))
-    return [
-        rows("cka", f"layer={depth + 1}", "float", "cka_unbiased", sums[pair].value) for depth, pair in enumerate(pairs)
-    ], None
+    sums = [similarity.MiniBatchCKA() for _ in pairs]
+    for part in _parts(len(data.labels)):
+        first, second = (Probe(network).activity(data.encode(_encoding(network), part)) for network in (one, other))
+        for each, (a, b) in zip(sums, pairs, strict=True):
+            each.add(similarity.concatenated(first[a]), similarity.concatenated(second[b]))
+    rows, found = _rows(job, len(data.labels)), []
+    for depth, each in enumerate(sums):
+        value = _unless_silent(lambda each=each: each.value)  # type: ignore[misc]
+        found.append(rows("cka", f"layer={depth + 1}", "float", "cka_unbiased", value))
+    return found, None
+
+
+def _unless_silent(measure: Callable[[], float]) -> float | None:
+    """Return a similarity, or None where a layer's activity does not vary and there is none."""
+    try:
+        return measure()
+    except NeurodeployError as error:
+        if error.findings[0].code != "ND437":
+            raise
+        return None
 
 
 def _cka_attacked(job: Job, network: Network) -> Result:
-    """Similarity of a network's own layers on clean and on attacked input (FGSM through the counterpart)."""
-    study, (inputs, labels) = _study(job), _test(job)
+    """Similarity of a network's own layers on clean and on attacked input (FGSM through the counterpart).
+
+    A layer that is silent has no value.
+    """
+    study, (inputs, labels) = _study(job), _attacked(job, network)
     gradient = attacks.through_mean_frame(ann_counterpart(network).gradient)(inputs.astype(np.float64), labels)
     probe, rows, found = Probe(network), _rows(job, len(labels)), []
     clean = probe.activity(inputs)
     for epsilon in study.epsilons:
         attacked = probe.activity(_fgsm_with(gradient, inputs, labels, epsilon))
         for depth, name in enumerate(network.populations):
-            value = similarity.cka(similarity.concatenated(clean[name]), similarity.concatenated(attacked[name]))
+            both = (similarity.concatenated(clean[name]), similarity.concatenated(attacked[name]))
+            value = _unless_silent(partial(similarity.cka, *both))
             found.append(rows("cka_attacked", f"layer={depth + 1};epsilon={epsilon:g}", "float", "cka_unbiased", value))
     return found, None
 
 
 def _fisher(job: Job, network: Network) -> Result:
     """Fisher information per weight tensor, three estimates, and the paper's over time."""
-    inputs, labels = _test(job)
+    inputs, labels = _attacked(job, network)
     inputs, labels = inputs[:, :FISHER_SAMPLES], labels[:FISHER_SAMPLES]
     probe, batch = Probe(network), [(inputs, labels)]
     classes = network.populations[network.output].size
@@ -233,8 +241,7 @@ def deployed(network: Network, study: Study) -> attacks.Predict:
     training samples that are perturbed at random.
     """
     data = datasets.load(study.dataset, "train", CALIBRATION)
-    encoding = Encoding.from_plain(network.encoding or {})
-    clean = data.encode(encoding, np.arange(len(data.labels))).astype(np.float32)
+    clean = data.encode(_encoding(network), np.arange(len(data.labels))).astype(np.float32)
     reach = max(study.epsilons)
     noise = np.random.default_rng(0).uniform(-reach, reach, clean.shape).astype(np.float32)
     shown = clean + noise
@@ -251,12 +258,20 @@ def deployed(network: Network, study: Study) -> attacks.Predict:
     return predict
 
 
-def _test(job: Job, attacked: bool = True) -> tuple[np.ndarray, np.ndarray]:
-    """Return the test samples a job looks at, encoded as the network was trained."""
-    chosen, study = _settings(job) if "|" not in job.rule else _settings(replace(job, rule="bptt")), _study(job)
-    test = datasets.load(study.dataset, "test", study.test_samples)
-    count = len(test.labels) if study.attacked is None or not attacked else min(study.attacked, len(test.labels))
-    return test.encode(chosen.encoding, np.arange(count)), test.labels[:count]
+def _test(job: Job) -> datasets.Dataset | datasets.Recordings:
+    study = _study(job)
+    return datasets.load(study.dataset, "test", study.test_samples)
+
+
+def _attacked(job: Job, network: Network) -> tuple[np.ndarray, np.ndarray]:
+    """Return the test samples that are attacked, encoded as the network wants them, and their labels."""
+    data = _test(job)
+    chosen = np.arange(len(data.labels))[: _study(job).attacked]
+    return data.encode(_encoding(network), chosen), data.labels[chosen]
+
+
+def _encoding(network: Network) -> Encoding:
+    return Encoding.from_plain(network.encoding or {})
 
 
 def _study(job: Job) -> Study:
@@ -264,25 +279,24 @@ def _study(job: Job) -> Study:
     return job.study
 
 
-def _rows(job: Job, samples: int, train_samples: int = 0) -> Callable[[str, str, str, str, float], Row]:
+def _rows(job: Job, samples: int) -> Callable[[str, str, str, str, float | None], Row]:
     """Return a function that makes this job's rows of (experiment, condition, where, metric, value)."""
     study = _study(job)
     title = datasets.load(study.dataset, "test", 1).name
+    learned = len(datasets.load(study.dataset, "train", study.train_samples).labels)
 
-    def make(experiment: str, condition: str, where: str, metric: str, value: float) -> Row:
+    def make(experiment: str, condition: str, where: str, metric: str, value: float | None) -> Row:
         return Row(
-            experiment, study.dataset, title, job.rule, job.arch, job.seed, condition, where, metric, float(value),
-            samples, train_samples,
+            experiment, study.dataset, title, job.rule, job.arch, job.seed, condition, where, metric,
+            None if value is None else float(value), samples, learned,
         )  # fmt: skip
 
     return make
 
 
-def _parts(samples: int) -> Iterator[slice]:
-    """Yield mini-batches for CKA, each of at least the four samples its estimator needs."""
-    count = max(1, samples // CKA_BATCH)
-    for at in range(count):
-        yield slice(at * samples // count, (at + 1) * samples // count)
+def _parts(samples: int) -> list[np.ndarray]:
+    """Return the indices of mini-batches, each of at least the four samples that CKA's estimator needs."""
+    return np.array_split(np.arange(samples), max(1, samples // PART))
 
 
 def _network(content: bytes) -> Network:

@@ -26,6 +26,7 @@ class Row:
         metric: what the value is, with its unit in the name where it has one.
         value: the number; None where there is none.
         samples: test samples behind it.
+        train_samples: what the network learned from; 0 where nothing was trained.
     """
 
     experiment: str
@@ -74,9 +75,16 @@ class Table:
         """Return the values of a field or condition, each once, in order of appearance."""
         return list(dict.fromkeys(value for row in self.rows if (value := self._get(row, key)) is not None))
 
+    def groups(self, *keys: str) -> list[Table]:
+        """Return the rows apart by the values of these fields or conditions, in order of appearance."""
+        parts: dict[tuple[Any, ...], list[Row]] = {}
+        for row in self.rows:
+            parts.setdefault(tuple(self._get(row, key) for key in keys), []).append(row)
+        return [Table(rows) for rows in parts.values()]
+
     @staticmethod
     def _get(row: Row, key: str) -> Any:
-        return getattr(row, key) if hasattr(row, key) else row.conditions.get(key)
+        return (row.conditions | vars(row)).get(key)
 
     def write(self, path: Path) -> Path:
         """Write the table as CSV, whole or not at all."""
