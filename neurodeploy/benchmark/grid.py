@@ -160,7 +160,8 @@ class Job:
         dataset = "random" if self.study is None else self.study.dataset
         variant = () if self.variant is None else (f"{self.variant:g}",)
         rule = self.rule.replace("|", "-vs-")
-        return "_".join((self.kind, dataset, rule, self.arch, f"s{self.seed}", *variant, digest))
+        arch = self.arch.replace("/", "by").replace(":", "pad")
+        return "_".join((self.kind, dataset, rule, arch, f"s{self.seed}", *variant, digest))
 
     def _decides(self) -> list[Any]:
         """Return what decides the result: a training's settings, or the networks looked at and how, or the cost's."""

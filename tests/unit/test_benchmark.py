@@ -704,3 +704,10 @@ def test_an_option_that_a_rule_has_not_is_refused_before_anything_runs(tmp_path:
     with pytest.raises(UsageError, match="ND075"):
         runner.run(Grid((study,)), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_jobs_name_is_a_files_name() -> None:
+    """Whatever an architecture is made of."""
+    study = replace(TINY, rules=("spide",), archs=("4C3/2:0-4C3f",))
+    for job in Grid((study,)).jobs():
+        assert re.fullmatch(r"[\w.-]+", job.id)
