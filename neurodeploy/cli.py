@@ -184,11 +184,7 @@ def benchmark(
         wanted = tuple(experiment or ()) or grids.EXPERIMENTS
         study = grids.Study(dataset or "digits", rules, archs, tuple(range(seeds or 1)), wanted, epochs=epochs)
         chosen = grids.checked(grids.Grid((study,)))
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        finding = Finding("ND407", str(out), "results cannot be written there", str(error), "choose another -o")
-        raise UsageError(finding) from error
+    _make_writable(out)
     with _bars() as progress:
         table, failed = runner.run(chosen, out, workers=workers, scheduler=scheduler, progress=progress)
     written = report.write(table, out)
@@ -446,21 +442,31 @@ def _check_writable(out: Path) -> None:
     Raises:
         UsageError: ND407.
     """
-    folder = out.resolve().parent
+    _make_writable(out.resolve().parent)
+    curve = out.with_suffix(".png")
+    claims = {
+        "it is a directory": out.is_dir(),
+        "the learning curve is written beside it, as .png": out == curve,
+        f"{curve.name} beside it, for the learning curve, is a directory": curve.is_dir(),
+    }
+    why = next((fault for fault, holds in claims.items() if holds), None)
+    if why is not None:
+        raise UsageError(Finding("ND407", str(out), "cannot be written", why, "choose another -o"))
+
+
+def _make_writable(folder: Path) -> None:
+    """Make `folder` if it is not there.
+
+    Raises:
+        UsageError: ND407 when it cannot be made, or written to.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        curve = out.with_suffix(".png")
-        claims = {
-            "it is a directory": out.is_dir(),
-            "the learning curve is written beside it, as .png": out == curve,
-            f"{curve.name} beside it, for the learning curve, is a directory": curve.is_dir(),
-            "no permission": not os.access(folder, os.W_OK),
-        }
-        why = next((fault for fault, holds in claims.items() if holds), None)
+        why = None if os.access(folder, os.W_OK) else "no permission"
     except OSError as error:
         why = str(error)
     if why is not None:
-        raise UsageError(Finding("ND407", str(out), "cannot be written", why, "choose another -o"))
+        raise UsageError(Finding("ND407", str(folder), "cannot be written to", why, "choose another -o"))
 
 
 def _option(text: str) -> tuple[str, Any]:

@@ -86,8 +86,8 @@ EXPLANATIONS: dict[str, str] = {
     "network runs.",
     # ND05x-ND06x: data
     "ND050": "A dataset, split, limit or encoding was asked for that does not exist or cannot be: the message names "
-    "what there is. An intensity lies in [0, 1]; only the delta encoding has a threshold; rows and delta need images "
-    "that divide into as many rows as there are steps. Recordings, which are over time already, take frames; images "
+    "what there is. An intensity lies in [0, 1]; only the delta encoding has a threshold; rows and delta take "
+    "one step per row of the image. Recordings, which are over time already, take frames; images "
     "take all the others.",
     "ND051": "The files of a dataset were not found. Data are looked for below NEURODEPLOY_DATA, or in ../shared/data, "
     "in the folders that their publisher, torchvision and tonic use; the message lists every place. Nothing is "
@@ -137,8 +137,8 @@ EXPLANATIONS: dict[str, str] = {
     "normalization of the options. The network is another. Build it with learning.spide.architecture and keep the "
     "options it was built with.",
     "ND081": "The ring that --arch describes cannot be built: only the last hidden layer feeds back, and only to the "
-    "first; between layers of maps the first one's height and width are the last one's times a whole number; kernels "
-    "fit the maps they read; recurrence (100r) is not part of a ring.",
+    "first; between layers of maps the first one's height and width are the last one's times a whole number; "
+    "recurrence (100r) is not part of a ring.",
     "ND082": "An option of SPIDE or IDE is out of its range, or normalizes another number of channels than the input "
     "has. The message names it. leak lies in (0, 1], dropout and momentum in [0, 1), the threshold in (0, quantum]; "
     "rates, scales, steps and standard deviations are positive.",
@@ -151,15 +151,9 @@ EXPLANATIONS: dict[str, str] = {
     "ND078": "Memory and time of a rule are measured in a process of its own, and that process ended without a result: "
     "it ran out of memory, or the script that started it runs everything at import. Put the script's work under `if "
     '__name__ == "__main__"`.',
-    # ND09x: the benchmark
-    "ND090": "A benchmark grid is a TOML file with [[study]] tables and perhaps a [cost] table, whose keys are the "
-    "fields of Study and Cost in neurodeploy/benchmark/grid.py. This file is absent, no TOML, or has other keys.",
-    "ND091": "The grid names a rule, dataset or experiment that does not exist. Nothing was started.",
-    "ND092": "With --scheduler the jobs go to a Dask cluster. Dask is not installed here, or no scheduler answers at "
-    "that address. Install neurodeploy[cluster] and start `dask scheduler` and `dask worker`, or leave it out.",
     "ND085": "Unsupervised STDP is competition between the neurons of one hidden layer that all read the whole input; "
     "the output only counts their votes, or learns from reward what they stand for. Give the number of hidden neurons "
-    "alone, --arch 150 for instance.",
+    "alone, without recurrence: --arch 150 for instance.",
     "ND086": "An option of STDP or of reward-modulated STDP is out of its range or unknown. The message names it and "
     "says what it may be.",
     "ND087": "An option of ANN-to-SNN conversion is out of its range, or the method has another name. The message "
@@ -169,6 +163,15 @@ EXPLANATIONS: dict[str, str] = {
     "convolutions and average pools.",
     "ND089": "A network is converted with the largest activations and logits of its training data, and nothing was "
     "trained yet. Train at least one batch first.",
+    # ND09x: the benchmark
+    "ND090": "A benchmark grid is a TOML file with [[study]] tables and perhaps a [cost] table, whose keys are the "
+    "fields of Study and Cost in neurodeploy/benchmark/grid.py. This file is absent, no TOML, or has other keys or "
+    "values of another type.",
+    "ND091": "The grid names a rule, dataset or experiment that does not exist, a number out of its range, or a rule "
+    "whose cost cannot be measured; or options were given beside a grid, which says all of it itself. Nothing was "
+    "started.",
+    "ND092": "With --scheduler the jobs go to a Dask cluster. Dask is not installed here, or no scheduler answers at "
+    "that address. Install neurodeploy[cluster] and start `dask scheduler` and `dask worker`, or leave it out.",
     # ND1xx: the network, and whether it fits
     "ND107": "Part of the network does not fit a single core: even its smallest slice (one neuron, or one image row of "
     "all channels) needs more neurons, synaptic memory or axons than the profile gives a core. The message has both "
