@@ -93,7 +93,7 @@ RECIPES: dict[str, Mapping[str, Recipe]] = {
         "digits": Recipe(PIXELS, epochs=40, options={"rate": 1e-2, **CURRENTS}),
         "mnist": Recipe(PIXELS, epochs=10, batch=128, options={"rate": 2e-3}),
         "fsdd": Recipe(Neurons(beta=0.5, threshold=1.0), options={"rate": 1e-2, **WIDE}),
-        "*": Recipe(EVENTS, batch=32, options={"rate": 1e-2, **WIDE}),
+        "*": Recipe(EVENTS, options={"rate": 5e-3, **WIDE}),
     },
     "spide": {
         **EQUILIBRIUM,
