@@ -96,7 +96,7 @@ def locality_resists_fgsm(table: Table, dataset: str) -> Iterator[Evidence]:
     if epsilons:
         scores = [_attacked(table, dataset, rule, "ff", epsilons[-1]) for rule in LOCALITY]
         known = [score for score in scores if score is not None]
-        if len(known) == len(LOCALITY):
+        if len(known) == len(LOCALITY) and any(known):
             yield all(a <= b for a, b in pairwise(known)), f"epsilon {epsilons[-1]}: {_percent(*known)}"
 
 

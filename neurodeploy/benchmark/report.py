@@ -244,9 +244,14 @@ def _cost(table: Table) -> str:
 
 def _claims(table: Table) -> str:
     lines = ["## The paper's claims on these data\n", "| claim | data | | evidence |", "| --- | --- | --- | --- |"]
-    for verdict in judge(table):
-        evidence = verdict.evidence.replace("|", "and") if verdict.outcome != UNTESTED else ""
-        lines.append(f"| {verdict.claim} | {verdict.dataset} | **{verdict.outcome}** | {evidence} |")
+    verdicts = judge(table)
+    for claim in dict.fromkeys(verdict.claim for verdict in verdicts):
+        tested = [verdict for verdict in verdicts if verdict.claim == claim and verdict.outcome != UNTESTED]
+        for verdict in tested:
+            evidence = verdict.evidence.replace("|", "and")
+            lines.append(f"| {claim} | {verdict.dataset} | **{verdict.outcome}** | {evidence} |")
+        if not tested:
+            lines.append(f"| {claim} | | **{UNTESTED}** | |")
     return "\n".join([*lines, ""])
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
+import re
 import resource
 import sys
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from time import perf_counter
 
 from neurodeploy.errors import BackendFailedError, Finding
@@ -73,5 +75,11 @@ def _measure(sender: Connection, rule_name: str, arch: str, inputs: int, classes
 
 
 def _peak_mebibyte() -> float:
-    """Return the most memory this process ever had resident; the kernel counts it in bytes on macOS, else in KiB."""
+    """Return the most memory this process ever had resident.
+
+    Linux's getrusage starts from what the parent had when it spawned this process; /proc does not.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        return float(re.findall(r"VmHWM:\s+(\d+) kB", status.read_text())[0]) / 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)

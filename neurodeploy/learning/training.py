@@ -307,7 +307,7 @@ def input_of(data: datasets.Dataset | datasets.Recordings, encoding: Encoding) -
     if sample.dtype == np.uint8:
         return Input(shape, InputKind.SPIKES)
     low, high = min(float(sample.min()), 0.0), max(float(sample.max()), 1.0)
-    return Input(shape, InputKind.GRADED, low, high, grid_levels(sample[:1], high))
+    return Input(shape, InputKind.GRADED, low, high, grid_levels(sample, high))
 
 
 def accuracy(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from neurodeploy.learning.cost import measure
@@ -15,3 +16,10 @@ def test_only_backpropagation_remembers_every_step(rule: str, grows: bool) -> No
     """Four times the steps: more than twice the memory, or less than half as much again."""
     short, long = (measure(rule, "128", 64, 10, steps, 16).peak_mebibyte for steps in (SHORT, LONG))
     assert (long > 2 * short) if grows else (long < 1.5 * short)
+
+
+def test_a_large_parent_hides_nothing() -> None:
+    """A spawned process inherits its parent's high-water mark in getrusage; the measurement must not."""
+    block = np.ones(2**26)
+    assert measure("bptt", "128", 64, 10, SHORT, 16).peak_mebibyte > 10
+    assert block.sum() == 2**26

@@ -50,3 +50,24 @@ def test_the_picture_of_the_house_has_every_room() -> None:
     files = [path for path in (ROOT / "neurodeploy").glob("*.py") if not path.name.startswith("__")]
     for path in rooms + files:
         assert f"`{path.name}" in house, path.name
+
+
+def test_the_comparison_of_rules_repeats_the_measured_table() -> None:
+    """Means over seeds of examples/benchmark/results.csv, in percent."""
+    from neurodeploy.benchmark.table import Table
+
+    measured = Table.read(ROOT / "examples" / "benchmark" / "results.csv").where(metric="accuracy")
+    accuracy = measured.where(experiment="accuracy")
+    rows = re.findall(r"^\| `(\w+)` \| (FF|REC) \| (.*) \|$", README, re.MULTILINE)
+    assert len(rows) == 6
+    for rule, arch, cells in rows:
+        shown = [float(cell.split()[0]) for cell in cells.split(" | ")[:3]]
+        nets = accuracy.where(rule=rule, arch=arch.lower())
+        sets = (
+            nets.where(dataset="nmnist"),
+            nets.where(dataset="nmnist-simulated", train_samples=10000),
+            nets.where(dataset="fsdd"),
+        )
+        assert shown == [round(100 * (found.mean() or 0), 1) for found in sets]
+    for rule, score in re.findall(r"^\| `(\w+)` \| [^|]+ \| ([\d.]+) ± [\d.]+ % \|$", README, re.MULTILINE):
+        assert float(score) == round(100 * (accuracy.where(dataset="digits", rule=rule).mean() or 0), 1)
