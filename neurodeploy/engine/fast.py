@@ -16,7 +16,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from neurodeploy.engine import kernels
-from neurodeploy.engine.reference import run_reference
+from neurodeploy.engine.reference import convolve, run_reference
 from neurodeploy.ir.nodes import InputKind, Reset
 from neurodeploy.ir.program import (
     DECAY_ONE,
@@ -34,6 +34,8 @@ CHUNK_BYTES = 1 << 22
 """Activations of a layer held at once, few enough to stay in cache; a batch is run in chunks of samples."""
 LARGEST_ACTIVATION = 1 << 24
 """Beyond this an activation shifted by six could leave 32 bits."""
+LARGEST_RECURRENT = 1 << 13
+"""Neurons whose recurrent kernels are written out synapse by synapse: 128 MiB."""
 
 
 def run_fast(
@@ -94,11 +96,15 @@ class _Run:
 
 
 def fits_kernels(program: Program) -> bool:
-    """Say whether the kernels can run `program`: 32-bit activations, and recurrence within single populations only."""
+    """Say whether the kernels can run `program`: 32-bit activations, recurrence within single populations only, and by
+    shared kernels only where they can be written out."""
     recurrent = [projection for projection in program.projections if projection.recurrent]
     if any(projection.source != projection.target for projection in recurrent):
         return False
     if len({projection.target for projection in recurrent}) != len(recurrent):
+        return False
+    kernels_of = [projection for projection in recurrent if isinstance(projection.synapses, ConvSynapses)]
+    if any(program.population(projection.target).size > LARGEST_RECURRENT for projection in kernels_of):
         return False
     return all(_largest_activation(program, population) < LARGEST_ACTIVATION for population in program.populations)
 
@@ -196,7 +202,9 @@ def _dense_rows(projection: Projection, size: int) -> np.ndarray:
         case SparseSynapses(mantissa, indices, indptr):
             matrix = csr_array((mantissa.astype(np.int16), indices, indptr), shape=(size, size))
             return np.ascontiguousarray(matrix.toarray().T)
-    raise TypeError("a recurrent convolution")
+        case ConvSynapses() as conv:
+            return np.stack([convolve(conv, spike) for spike in np.eye(size, dtype=np.int64)]).astype(np.int16)
+    raise TypeError(type(projection.synapses).__name__)
 
 
 def _source_shape(program: Program, projection: Projection) -> tuple[int, ...]:

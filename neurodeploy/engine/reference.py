@@ -98,7 +98,7 @@ def deliver(projection: Projection, payload: np.ndarray) -> np.ndarray:
         case DenseSynapses(mantissa):
             total = mantissa.astype(np.int64) @ payload
         case ConvSynapses() as conv:
-            total = _convolve(conv, payload)
+            total = convolve(conv, payload)
         case sparse:
             rows = np.repeat(np.arange(len(sparse.indptr) - 1), np.diff(sparse.indptr))
             total = np.zeros(len(sparse.indptr) - 1, np.int64)
@@ -107,7 +107,7 @@ def deliver(projection: Projection, payload: np.ndarray) -> np.ndarray:
     return total << projection.exponent if projection.exponent >= 0 else total >> -projection.exponent
 
 
-def _convolve(conv: ConvSynapses, payload: np.ndarray) -> np.ndarray:
+def convolve(conv: ConvSynapses, payload: np.ndarray) -> np.ndarray:
     """Cross-correlate with zero padding, one kernel tap at a time; the sum wraps at 24 bits as Lava's Conv does."""
     (py, px), (sy, sx), (dy, dx) = conv.padding, conv.stride, conv.dilation
     outputs, rows, columns = conv.output_shape

@@ -3,6 +3,7 @@
     N       N neurons, all-to-all                Nr      the same with all-to-all recurrence among themselves
     nCk     n maps of k x k kernels, padded by floor(k / 2), which keeps the size where k is odd
     nCk/s   the same with stride s;     nCk:p, nCk/s:p      with padding p
+    nCkr    maps that also read the maps of the step before, by kernels of the same odd size that keep theirs
     Pk      average pool over k x k (before the next layer)
     ...f    feedback from this, the last hidden layer, to the first (SPIDE and IDE); f5 through 5 x 5 kernels, odd only
 
@@ -25,8 +26,8 @@ from neurodeploy.ir.network import Edge, Network
 from neurodeploy.ir.nodes import LIF, Adaptation, AveragePool, Conv, Input, Linear, Node, Reset, Reshape, Shape
 
 TOKEN = re.compile(
-    r"((?P<dense>[1-9]\d*)(?P<recurrent>r?)"
-    r"|(?P<maps>[1-9]\d*)C(?P<kernel>[1-9]\d*)(/(?P<stride>[1-9]\d*))?(:(?P<padding>\d+))?"
+    r"(((?P<dense>[1-9]\d*)"
+    r"|(?P<maps>[1-9]\d*)C(?P<kernel>[1-9]\d*)(/(?P<stride>[1-9]\d*))?(:(?P<padding>\d+))?)(?P<recurrent>r?)"
     r"|P(?P<pool>[1-9]\d*))(?P<feedback>f([1-9]\d*)?)?",
     re.ASCII,
 )
@@ -50,18 +51,32 @@ NAMED = {
         "alexnetf": "96C3/2-256C3-384C3/2-384C3-256C3f",
         "cifarnetf": "128C3/2-256C3-512C3/2-1024C3-512C3f",
     },
-    "nmnist": {"ff": "120-84", "rec": "120r-84r", "conv": "P2-12C5-P2-32C5", "feedback": "P2-120f"},
-    "nmnist-simulated": {"ff": "120-84", "rec": "120r-84r", "conv": "P2-12C5-P2-32C5", "feedback": "P2-120f"},
+    "nmnist": {
+        "ff": "120-84",
+        "rec": "120r-84r",
+        "conv": "P2-12C5-P2-32C5",
+        "conv-rec": "P2-12C5r-P2-32C5r",
+        "feedback": "P2-120f",
+    },
+    "nmnist-simulated": {
+        "ff": "120-84",
+        "rec": "120r-84r",
+        "conv": "P2-12C5-P2-32C5",
+        "conv-rec": "P2-12C5r-P2-32C5r",
+        "feedback": "P2-120f",
+    },
     "dvs-gesture": {
         "ff": "P4-512",
         "rec": "P4-512r",
         "conv": "P4-64C7/1:1-P2-128C7/1:1-128C7/1:1",
+        "conv-rec": "P4-64C7/1:1r-P2-128C7/1:1r-128C7/1:1r",
         "feedback": "P4-512f",
     },
     "cifar10-dvs": {
         "ff": "P4-512",
         "rec": "P4-512r",
         "conv": "P4-64C7/1:1-P2-128C7/1:1-128C7/1:1",
+        "conv-rec": "P4-64C7/1:1r-P2-128C7/1:1r-128C7/1:1r",
         "feedback": "512C9/2f5",
     },
     "timit": {"ff": "400", "rec": "400r"},
@@ -71,7 +86,7 @@ NAMED = {
 """Dataset -> name -> hidden layers. N-MNIST, DVS Gesture and TIMIT as in arXiv 2402.01782; conv after its Table VI.
 The convolutional feedback nets, lenet, alexnetf and cifarnetf are those of SPIDE's released scripts."""
 OTHERWISE = {"ff": "256", "rec": "256r", "conv": "32C3-P2-64C3-P2", "feedback": "256f"}
-NAMES = ("ff", "rec", "conv", "feedback", "lenet", "alexnetf", "cifarnetf")
+NAMES = ("ff", "rec", "conv", "conv-rec", "feedback", "lenet", "alexnetf", "cifarnetf")
 
 
 @dataclass(frozen=True)
@@ -136,12 +151,15 @@ def build(arch: str, source: Input, classes: int, neurons: Neurons, seed: int, *
         reach = gain / sqrt(prod(form[1:]))
         return _single(random.uniform(-reach, reach, form))
 
-    def fire(form: Shape, recurrent: bool = False) -> None:
+    def fire(form: Shape, recurrent: bool, kernel: int = 0) -> None:
         name = f"lif{count}"
         add(name, _lif(form, neurons))
+        if recurrent and kernel and kernel % 2 == 0:
+            raise UsageError(_unfit(arch, f"recurrence by {kernel} x {kernel} kernels", "only odd ones keep the size"))
         if recurrent:
-            inner = f"{name}.recurrent"
-            nodes[inner] = Linear(weights(*form, *form))
+            inner, pad = f"{name}.recurrent", (kernel // 2,) * 2
+            own = weights(form[0], form[0], *(kernel,) * 2) if kernel else weights(*form, *form)
+            nodes[inner] = Conv(own, form, (1, 1), pad, (1, 1)) if kernel else Linear(own)
             edges.extend((Edge(name, inner, 1), Edge(inner, name)))
 
     for token in layers_of(arch, shape, classes):
@@ -164,7 +182,7 @@ def build(arch: str, source: Input, classes: int, neurons: Neurons, seed: int, *
             conv = Conv(kernels, space, (stride,) * 2, (padding,) * 2, (1, 1), 1, bias)
             shape = fitting(arch, conv, kernel)
             add(f"conv{count}", conv)
-            fire(shape)
+            fire(shape, bool(token["recurrent"]), kernel)
             continue
         if len(shape) > 1:
             add(f"flat{count}", Reshape(shape, (prod(shape),)))

@@ -24,13 +24,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from neurodeploy.ir.network import Network
-from neurodeploy.ir.nodes import LIF
+from neurodeploy.ir.nodes import LIF, Conv
 from neurodeploy.ir.plasticity import Rule, Signal
 from neurodeploy.learning import three_factor
 from neurodeploy.learning.learner import Step
 from neurodeploy.learning.net import Layer, Stretch
 from neurodeploy.learning.surrogates import SURROGATES
-from neurodeploy.learning.three_factor import Accumulator, Interpreted, Sums, ThreeFactor
+from neurodeploy.learning.three_factor import Accumulator, Interpreted, Sums, ThreeFactor, shared_kernels
 
 SOURCE = "Bellec et al. 2020, Nature Communications 11:3625"
 
@@ -144,6 +144,8 @@ class EProp(ThreeFactor):
         self.feedback: dict[str, Tensor] = {}
         for layer in self.net:
             if layer.recurrent is not None:
+                if isinstance(layer.recurrent_node, Conv):
+                    raise shared_kernels(layer)
                 layer.recurrent.data.fill_diagonal_(0)
         for layer in hidden:
             size = prod(layer.shape)

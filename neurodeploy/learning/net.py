@@ -77,12 +77,14 @@ class Layer(nn.Module):
         self.behind = [stateless(network.nodes[each], dtype) for each in path[at + 1 :]]
         self.weight = nn.Parameter(_tensor(self.node.weight, dtype))
         self.bias = None if self.node.bias is None else nn.Parameter(_tensor(self.node.bias, dtype))
+        self.recurrent_node: Linear | Conv | None = None
         self.recurrent: Tensor | None = None
         self.recurrent_bias: Tensor | None = None
         if self.recurrent_map is not None:
             inner = network.nodes[self.recurrent_map]
-            if not isinstance(inner, Linear):
-                raise _unlearnable(network, name, "its recurrence is not all-to-all")
+            if not isinstance(inner, Linear | Conv):
+                raise _unlearnable(network, name, "its recurrence is neither all-to-all nor a convolution")
+            self.recurrent_node = inner
             self.recurrent = nn.Parameter(_tensor(inner.weight, dtype))
             self.recurrent_bias = None if inner.bias is None else nn.Parameter(_tensor(inner.bias, dtype))
         self.reset = self.neuron.reset
@@ -148,8 +150,9 @@ class Layer(nn.Module):
             reset = (state.membrane.detach() > theta).to(x.dtype)
         decayed = self.beta * state.membrane if self.alpha is None else self.alpha * state.current
         base = decayed + x
-        if self.recurrent is not None:
-            base = base + functional.linear(seen.flatten(1), self.recurrent, self.recurrent_bias).reshape(base.shape)
+        if self.recurrent is not None and self.recurrent_node is not None:
+            own = weighted_map(self.recurrent_node, seen, self.recurrent, self.recurrent_bias)
+            base = base + own.reshape(base.shape)
         current = base
         if self.alpha is not None:
             base = self.beta * state.membrane + base
@@ -173,8 +176,9 @@ class Layer(nn.Module):
     def trained(self) -> Iterator[tuple[str, Node]]:
         """Yield the nodes that learned, by name, with their present weights."""
         yield self.map, replace(self.node, weight=_array(self.weight), bias=_optional(self.bias))
-        if self.recurrent_map is not None and self.recurrent is not None:
-            yield self.recurrent_map, Linear(_array(self.recurrent), _optional(self.recurrent_bias))
+        if self.recurrent_map is not None and self.recurrent is not None and self.recurrent_node is not None:
+            weight, bias = _array(self.recurrent), _optional(self.recurrent_bias)
+            yield self.recurrent_map, replace(self.recurrent_node, weight=weight, bias=bias)
 
 
 class Net(nn.Module):
@@ -213,7 +217,7 @@ class Net(nn.Module):
 def weighted_map(node: Linear | Conv, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Return the Linear or Conv `node` of x (n, ...) with these weights in place of its own."""
     if isinstance(node, Linear):
-        return functional.linear(x, weight, bias)
+        return functional.linear(x.flatten(1), weight, bias)
     convolve = functional.conv1d if weight.dim() == 3 else functional.conv2d
     x = x.reshape(-1, *node.input_shape)
     return convolve(x, weight, bias, node.stride, node.padding, node.dilation, node.groups)

@@ -75,7 +75,7 @@ class _Builder:
         tokens = layers_of(self.arch, self.form, self.classes)
         for place, token in enumerate(tokens):
             if token["recurrent"]:
-                raise _no_ring(self.arch, f"{token['dense']}r is recurrent, and a ring has feedback instead")
+                raise _no_ring(self.arch, "a layer is recurrent, and a ring has feedback instead")
             if token["feedback"]:
                 if place != len(tokens) - 2:
                     raise _no_ring(self.arch, "only the last hidden layer can feed back, and only to the first")

@@ -26,7 +26,7 @@ from neurodeploy.ir.nodes import Linear
 from neurodeploy.ir.plasticity import Rule
 from neurodeploy.learning.interpreter import weight_change
 from neurodeploy.learning.learner import NetLearner, NetOptions, Step
-from neurodeploy.learning.net import Layer, State, Stretch, silent_gradient
+from neurodeploy.learning.net import Layer, State, Stretch, silent_gradient, weighted_map
 
 OPTIMIZERS = {"adam": torch.optim.AdamW, "adamax": torch.optim.Adamax, "sgd": torch.optim.SGD}
 
@@ -67,11 +67,14 @@ class Accumulator:
 
     def __init__(self, layer: Layer, recurrent: bool, kappa: float, plain: bool) -> None:
         self.layer, self.recurrent, self.kappa, self.plain = layer, recurrent, kappa, plain
+        self.node = layer.recurrent_node if recurrent else layer.node
+        self.weight = layer.recurrent if recurrent else layer.weight
+        self.bias = layer.recurrent_bias if recurrent else layer.bias
         self.alpha = None if layer.alpha is None else _scalar(layer, "alpha")
         self.beta = _scalar(layer, "beta")
         self.dense = _all_to_all(layer, recurrent)
         if (kappa or plain) and not self.dense:
-            raise _shared_kernels(layer)
+            raise shared_kernels(layer)
         self.begin()
 
     def begin(self) -> None:
@@ -174,21 +177,27 @@ class Accumulator:
         """Return the derivative of sum(delta * map(x)) in the map's weights; x and delta have one axis of samples."""
         if self.dense:
             return delta.T @ x
-        weight = self.layer.weight.detach().requires_grad_()
+        assert self.weight is not None
+        weight = self.weight.detach().requires_grad_()
         with torch.enable_grad():
-            y = self.layer.mapped(x, weight, None)
+            y = self._mapped(x, weight, None)
         return torch.autograd.grad(y, weight, delta)[0]
 
     def _bias_through_map(self, delta: Tensor) -> Tensor:
         """Return the derivative of sum(delta * map(0)) in the map's bias, for delta of the neurons' shape."""
-        if self.dense or self.layer.bias is None:
+        if self.dense or self.bias is None or self.weight is None or self.node is None:
             return delta
-        node = self.layer.node
-        shape = (node.weight.shape[1],) if isinstance(node, Linear) else node.input_shape
-        bias = self.layer.bias.detach().requires_grad_()
+        shape = (self.node.weight.shape[1],) if isinstance(self.node, Linear) else self.node.input_shape
+        bias = self.bias.detach().requires_grad_()
         with torch.enable_grad():
-            y = self.layer.mapped(delta.new_zeros(1, *shape), self.layer.weight.detach(), bias)
+            y = self._mapped(delta.new_zeros(1, *shape), self.weight.detach(), bias)
         return torch.autograd.grad(y, bias, delta.unsqueeze(0))[0]
+
+    def _mapped(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Return what these weights make of x (n, ...), as (n, *neuron)."""
+        if not self.recurrent or self.node is None:
+            return self.layer.mapped(x, weight, bias)
+        return weighted_map(self.node, x, weight, bias).reshape(-1, *self.layer.shape)
 
     def gradients(self, per_neuron: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return (weights, bias) of the sum so far; `per_neuron` adds the unsignaled part, weighed per neuron."""
@@ -219,7 +228,7 @@ class Interpreted:
     ) -> None:
         self.layer, self.recurrent, self.rule, self.constants, self.plain = layer, recurrent, rule, constants, plain
         if not _all_to_all(layer, recurrent):
-            raise _shared_kernels(layer)
+            raise shared_kernels(layer)
         self.begin()
 
     def begin(self) -> None:
@@ -342,10 +351,12 @@ class ThreeFactor(NetLearner):
 
 
 def _all_to_all(layer: Layer, recurrent: bool) -> bool:
-    return recurrent or (isinstance(layer.node, Linear) and not layer.behind)
+    if recurrent:
+        return isinstance(layer.recurrent_node, Linear)
+    return isinstance(layer.node, Linear) and not layer.behind
 
 
-def _shared_kernels(layer: Layer) -> UnsupportedError:
+def shared_kernels(layer: Layer) -> UnsupportedError:
     what = "an eligibility per synapse (filtered, adaptive or regularized) on shared kernels"
     why = "each position of a kernel would need an eligibility of its own, which no published rule has"
     fix = "use --rule decolle for convolutions, --option filtered=false, or all-to-all layers"

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot, smooth_l1_loss
+from torch.nn.functional import conv2d, one_hot, smooth_l1_loss
 
 from neurodeploy.errors import UsageError
 from neurodeploy.learning.decolle import LIF_RULE, TWO_TRACE_RULE, Decolle, Options
@@ -110,6 +110,31 @@ def test_kernels_learn_as_the_same_weights_written_out() -> None:
     made.gradients(x, labels())
     assert relative(layer.weight.grad, expected[0]) < 1e-9
     assert relative(layer.bias.grad, expected[1]) < 1e-9
+
+
+def test_kernels_between_maps_of_one_layer_learn_from_its_local_loss() -> None:
+    """Their traces are of the layer's own spikes a step before, which count as given."""
+    from neurodeploy.ir.nodes import Input, InputKind
+    from neurodeploy.learning.architectures import Neurons, build
+
+    meant = build("3C3r", Input((2, 5, 5), InputKind.SPIKES), CLASSES, Neurons(0.9, 0.5, alpha=0.4), seed=1, gain=3.0)
+    made = Decolle(meant, Options(stretch=4), seed=3, dtype=DOUBLE)
+    x = (torch.rand(9, SAMPLES, 2, 5, 5, generator=torch.Generator().manual_seed(0)) < 0.4).double()
+    layer, (g, c) = made.net.layers[0], made.readouts[0]
+    own = layer.recurrent.detach().clone().requires_grad_()
+    current = membrane = spike = torch.zeros(SAMPLES, *layer.shape).double()
+    total, target = torch.zeros(()).double(), one_hot(labels(), CLASSES).double()
+    for now in x:
+        past = spike.detach()
+        drive = conv2d(now, layer.weight.detach(), layer.bias.detach(), padding=1) + conv2d(past, own, padding=1)
+        current = layer.alpha * current + drive
+        membrane = layer.beta * membrane + current - past * layer.threshold
+        spike = Fire.apply(membrane - layer.threshold, fast_sigmoid, float(layer.threshold))
+        total = total + smooth_l1_loss(spike.flatten(1) @ g.T + c, target)
+    assert lively(spike)
+    expected = torch.autograd.grad(total, own)[0]
+    made.gradients(x, labels())
+    assert relative(layer.recurrent.grad, expected) < 1e-9
 
 
 def test_nothing_is_learned_while_traces_fill() -> None:

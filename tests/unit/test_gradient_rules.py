@@ -8,7 +8,7 @@ import pytest
 import snntorch
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import conv2d, cross_entropy
 
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.nodes import Input, InputKind, Reset
@@ -17,7 +17,7 @@ from neurodeploy.learning.bptt import BPTT, Options
 from neurodeploy.learning.dfa import DFA
 from neurodeploy.learning.fa import FA
 from neurodeploy.learning.surrogates import SURROGATES
-from tests.unit.learning_networks import CLASSES, SAMPLES, labels, lively, network, relative, spikes
+from tests.unit.learning_networks import CLASSES, SAMPLES, Fire, labels, lively, network, relative, spikes
 
 DOUBLE = torch.float64
 
@@ -104,6 +104,66 @@ def test_adapting_thresholds_mean_the_same_in_real_numbers(reset: Reset) -> None
     assert (ours.spikes["lif1"] == theirs.spikes["lif1"]).all()
     assert (ours.spikes["lif2"] == theirs.spikes["lif2"]).all()
     assert without.spikes["lif1"].sum() > ours.spikes["lif1"].sum()
+
+
+def recurrent_maps() -> tuple[Network, Tensor]:
+    """Return 3 maps that read themselves by 3 x 3 kernels, then a layer of CLASSES, and input for it."""
+    meant = build("3C3r", Input((2, 5, 5), InputKind.SPIKES), CLASSES, Neurons(0.9, 0.5, alpha=0.4), seed=1, gain=3.0)
+    x = torch.rand(9, SAMPLES, 2, 5, 5, generator=torch.Generator().manual_seed(0)) < 0.4
+    return meant, x.double()
+
+
+def test_maps_that_read_themselves_learn_by_autograd() -> None:
+    """Spikes as `run_source` fires them; BPTT's gradients against a loop over steps written out."""
+    from neurodeploy.frontends.source import run_source
+
+    meant, x = recurrent_maps()
+    made = BPTT(meant, Options(), seed=0, dtype=DOUBLE)
+    first, second = made.net
+    w, v, b, w2, b2 = (
+        p.detach().clone().requires_grad_()
+        for p in (first.weight, first.recurrent, first.bias, second.weight, second.bias)
+    )
+    psi = SURROGATES["arctan"]
+    current = membrane = spike = torch.zeros(SAMPLES, 3, 5, 5).double()
+    current2 = membrane2 = spike2 = torch.zeros(SAMPLES, CLASSES).double()
+    fired, counts = [], torch.zeros(SAMPLES, CLASSES).double()
+    for now in x:
+        drive = conv2d(now, w, b, padding=1) + conv2d(spike, v, None, padding=1)
+        current = first.alpha * current + drive
+        membrane = first.beta * membrane + current - spike.detach() * first.threshold
+        spike = Fire.apply(membrane - first.threshold, psi, float(first.threshold))
+        fired.append(spike)
+        current2 = second.alpha * current2 + spike.flatten(1) @ w2.T + b2
+        membrane2 = second.beta * membrane2 + current2 - spike2.detach() * second.threshold
+        spike2 = Fire.apply(membrane2 - second.threshold, psi, float(second.threshold))
+        counts = counts + spike2
+    expected = run_source(meant, x.numpy(), dtype="float64").spikes["lif1"]
+    assert torch.stack(fired).detach().numpy().astype("uint8").tolist() == expected.tolist()
+    assert lively(torch.stack(fired))
+    grads = torch.autograd.grad(cross_entropy(0.5 * counts, labels()), (w, v, b, w2, b2))
+    made.backward(x, labels())
+    for got, want in zip((first.weight, first.recurrent, first.bias, second.weight, second.bias), grads, strict=True):
+        assert relative(got.grad, want) < 1e-9
+
+
+def test_maps_that_read_themselves_are_deployed_exactly() -> None:
+    """The engine's integers equal Lava's own models, and kernels of even size are refused."""
+    import numpy as np
+
+    from neurodeploy import pipeline
+    from neurodeploy.errors import UsageError
+
+    meant, x = recurrent_maps()
+    model = pipeline.compile(meant, "loihi2-sim")
+    samples = pipeline.Samples("drawn", x[:, :2].numpy().astype(np.uint8), None)
+    for authority in ("lava-models", "engine"):
+        _, certificate = pipeline.verify(model, samples, against=authority)
+        assert certificate["equal"], authority
+    assert pipeline.verify(model, samples, against="source")[1]["explained_by_rounding"]
+    assert certificate["compared"]["lif1"]["spikes"] == 9 * 2 * 75
+    with pytest.raises(UsageError, match="ND071"):
+        build("3C4r", Input((2, 6, 6), InputKind.SPIKES), CLASSES, Neurons(0.9, 0.5), seed=1)
 
 
 def test_f1_feedback_alignment_with_the_weights_themselves_is_backpropagation() -> None:
