@@ -117,8 +117,9 @@ EXPLANATIONS: dict[str, str] = {
     "reshapes around it) into each population, whose neurons may be recurrent among themselves. This network branches, "
     "skips or has another kind of map. Train it in PyTorch and record it with neurodeploy.save.",
     "ND071": "An architecture is written layer by layer: 128 (neurons), 128r (recurrent), 12C5 (12 maps of 5 x 5 "
-    "kernels), 12C5r (reading themselves), 12C5/2 (stride 2), 12C5/1:0 (no padding), P2 (average pool), joined by a minus sign; or named ff, rec, "
-    "conv or feedback. This one cannot be read, or does not fit the data's shape.",
+    "kernels), 12C5r (reading themselves), 12C5/2 (stride 2), 12C5/1:0 (no padding), P2 (average pool), joined by a "
+    "minus sign; or named ff, rec, conv, conv-rec or feedback. This one cannot be read, or does not fit the data's "
+    "shape.",
     "ND072": "e-prop filters each synapse's eligibility in time, and a kernel is one synapse at many places, each with "
     "an eligibility of its own. No published rule shares it. Use DECOLLE for convolutions, or e-prop with all-to-all "
     "layers.",
