@@ -146,19 +146,7 @@ def settings(
     """
     entry = rule(rule_name)
     base = recipe(rule_name, dataset)
-    known = {each.name: each for each in fields(entry.home.Options)}
-    unknown = [name for name in options or {} if name not in known]
-    if unknown:
-        what, why = f"{rule_name} has no option {', '.join(unknown)}", f"it has {', '.join(sorted(known))}"
-        raise UsageError(Finding("ND075", "--option", what, why, "use one of these"))
-    kind, kinds = entry.home.Options, get_type_hints(entry.home.Options)
-    choices = kind.CHOICES if issubclass(kind, NetOptions) else {}
-    for name, value in (options or {}).items():
-        wanted = choices.get(name)
-        if not _is_a(value, kinds[name]) or (wanted is not None and value not in wanted):
-            what = f"{name} is {value!r}"
-            why = f"it is one of {', '.join(wanted)}" if wanted is not None else f"it is of type {_named(kinds[name])}"
-            raise UsageError(Finding("ND075", f"--option {name}", what, why, "see the Options in the rule's file"))
+    _check_options(rule_name, entry.home.Options, options or {})
     for name, value in (("epochs", epochs), ("batch", batch), ("patience", patience)):
         if value is not None and value < 1:
             what, why = f"{name} is {value}", "it counts from 1"
@@ -180,6 +168,27 @@ def settings(
         test_samples,
         device,
     )
+
+
+def _check_options(rule_name: str, kind: Any, options: dict[str, Any]) -> None:
+    """Refuse options that the rule's `Options`, `kind`, has not, or of another type or choice.
+
+    Raises:
+        UsageError: ND075.
+    """
+    known = {each.name for each in fields(kind)}
+    unknown = [name for name in options if name not in known]
+    if unknown:
+        what, why = f"{rule_name} has no option {', '.join(unknown)}", f"it has {', '.join(sorted(known))}"
+        raise UsageError(Finding("ND075", "--option", what, why, "use one of these"))
+    kinds = get_type_hints(kind)
+    choices = kind.CHOICES if issubclass(kind, NetOptions) else {}
+    for name, value in options.items():
+        wanted = choices.get(name)
+        if not _is_a(value, kinds[name]) or (wanted is not None and value not in wanted):
+            what = f"{name} is {value!r}"
+            why = f"it is one of {', '.join(wanted)}" if wanted is not None else f"it is of type {_named(kinds[name])}"
+            raise UsageError(Finding("ND075", f"--option {name}", what, why, "see the Options in the rule's file"))
 
 
 def _of_kind(neuron: str, neurons: Neurons, shaped: bool) -> Neurons:

@@ -332,7 +332,7 @@ def test_a_scheduler_that_does_not_answer_is_refused(tmp_path: Path, monkeypatch
         runner.run(Grid((TINY,)), tmp_path, scheduler="tcp://127.0.0.1:9")
 
 
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs NEURODEPLOY_DATA-independent /proc")
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="children are found in /proc, which is not here")
 def test_workers_end_with_their_parent(tmp_path: Path) -> None:
     """Even when it is killed: nothing goes on computing for nobody."""
     grid = tmp_path / "grid.toml"
