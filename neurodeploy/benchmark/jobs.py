@@ -181,18 +181,27 @@ def _unless_silent(measure: Callable[[], float]) -> float | None:
 def _cka_attacked(job: Job, network: Network) -> Result:
     """Similarity of a network's own layers on clean and on attacked input (FGSM through the counterpart).
 
+    As a control, the same for an image of random signs in the gradient's place; and how many spikes the attack changes.
     A layer that is silent has no value.
     """
     study, (inputs, labels) = _study(job), _attacked(job, network)
     gradient = attacks.through_mean_frame(ann_counterpart(network).gradient)(inputs.astype(np.float64), labels)
+    noise = np.broadcast_to(np.random.default_rng(job.seed).choice((-1.0, 1.0), inputs.shape[1:]), inputs.shape)
     probe, rows, found = Probe(network), _rows(job, len(labels)), []
-    clean = probe.activity(inputs)
+    clean = {name: similarity.concatenated(spikes) for name, spikes in probe.activity(inputs).items()}
     for epsilon in study.epsilons:
-        attacked = probe.activity(_fgsm_with(gradient, inputs, labels, epsilon))
-        for depth, name in enumerate(network.populations):
-            both = (similarity.concatenated(clean[name]), similarity.concatenated(attacked[name]))
-            value = _unless_silent(partial(similarity.cka, *both))
-            found.append(rows("cka_attacked", f"layer={depth + 1};epsilon={epsilon:g}", "float", "cka_unbiased", value))
+        attacked, noisy = (probe.activity(_fgsm_with(d, inputs, labels, epsilon)) for d in (gradient, noise))
+        for depth, (name, before) in enumerate(clean.items()):
+            condition, after = f"layer={depth + 1};epsilon={epsilon:g}", similarity.concatenated(attacked[name])
+            spikes = np.count_nonzero(before)
+            values = {
+                "cka_unbiased": _unless_silent(partial(similarity.cka, before, after)),
+                "cka_unbiased_of_noise": _unless_silent(
+                    partial(similarity.cka, before, similarity.concatenated(noisy[name]))
+                ),
+                "changed_per_spike": np.count_nonzero(before != after) / spikes if spikes else None,
+            }
+            found += [rows("cka_attacked", condition, "float", metric, value) for metric, value in values.items()]
     return found, None
 
 

@@ -304,7 +304,7 @@ def _figure_cka(table: Table, folder: Path) -> Path | None:
 def _figure_cka_attacked(table: Table, folder: Path) -> Path | None:
     """Fig. 3: by how much the CKA of clean and attacked activity is higher with REC than with FF, a panel per layer."""
     panels = []
-    for rows in table.where(experiment="cka_attacked").groups(*DATA, "layer"):
+    for rows in table.where(experiment="cka_attacked", metric="cka_unbiased").groups(*DATA, "layer"):
         epsilons, curves = _sorted(rows, "epsilon"), {}
         for line in rows.groups("rule"):
             x, ff = _curve(line.where(arch="ff"), "epsilon", epsilons)

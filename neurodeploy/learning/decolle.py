@@ -8,8 +8,9 @@ grow with the steps. eps is the response of the neuron's own potential (two trac
 and, in a recurrent layer, the layer's own past spikes are taken as given. The output layer reads itself: G = 1, c = 0.
 
 Not as in the authors' code: neurons are `LIF` nodes, as in arXiv 2402.01782 (eq. 1), so that a chip has them, not
-theirs with normalized traces and a refractory trace of its own decay. The loss is theirs; they update by AdaMax at
-every step from weights that LSUV initializes, we sum over a batch's steps and update once.
+theirs with normalized traces and a refractory trace of its own decay; with that decay set to the membrane's, theirs is
+a `LIF` node one step later. The loss is theirs; they update by AdaMax at every step from weights that LSUV initializes,
+we sum over a batch's steps and update once.
 """
 
 from __future__ import annotations
