@@ -210,6 +210,11 @@ EXPLANATIONS: dict[str, str] = {
     "ND144": "An ALIF neuron raises its threshold with every spike, which takes a state of its own beside current and "
     "membrane. The neurons this backend has keep a fixed threshold, so the network would be another one. Train with "
     "LIF neurons.",
+    "ND145": "Lava's learning engine adds products of one presynaptic trace and factors that the neuron sends. A rule "
+    "that asks for more, such as a variable per synapse that follows the membrane, has no place there.",
+    "ND146": "What learns on the target is a chain: populations without a synaptic current or an adaptive threshold, "
+    "each fed by all-to-all synapses from the one before and perhaps by itself, the first by binary spikes. The "
+    "message says what in this network is not so, and why it matters.",
     # ND2xx: numbers and substitutions
     "ND201": "Rounding, always recorded: a weight becomes twice an 8-bit signed mantissa times a power of two, one "
     "scale per population. The bound is the largest difference of any weight of the map. Loihi's mixed-sign weights "
@@ -242,6 +247,8 @@ EXPLANATIONS: dict[str, str] = {
     "ND222": "The example the model was saved with had only values on a coarse grid, sixteenths for instance, and was "
     "compiled to payloads of exactly these levels. The data hold values in between, which would be rounded without a "
     "record. Compile with --calibration on data like these, and the rounding becomes part of the record.",
+    "ND223": "Rounding, always recorded: a weight that learns in Lava has eight bits and a sign, a static one loses the "
+    "lowest of them. What learning left odd goes down by one unit of 256 when the network is frozen.",
     # ND3xx: backends
     # ND300-ND329: Lava
     "ND300": "lava-nc is not installed, or not in the version all claims about it are tested against. It declares "
@@ -282,6 +289,8 @@ EXPLANATIONS: dict[str, str] = {
     "--limit, or a shorter encoding with --steps at compile time.",
     "ND412": "A label is no output neuron: labels count from 0 to one less than the outputs. With such labels an "
     "accuracy would be meaningless, so none is given. Renumber the labels of the .npz file.",
+    "ND413": "Learning on the target was asked for with a number out of its range, or for a population the model does "
+    "not have. `neurodeploy inspect` lists the populations.",
     "ND429": "neurodeploy itself failed: an exception nobody foresaw. It is our defect. NEURODEPLOY_DEBUG=1 in the "
     "environment prints where it happened; please report that together with the command.",
     # ND430-ND449: attacks, backdoors and what representations hold

@@ -1,5 +1,7 @@
 """What a run on Lava's runtime and its worker hand each other: a directory, and no pickle.
 
+A run that learns has learning.json instead of program.json, and hands back the output's spikes and weights-I.npy.
+
 On entry it holds program.json, arrays.npz, samples.npy, and `CLOCK`: an int64 per population, its last completed time
 step, which both sides map. On success it also holds one spikes-I.npy (and currents-I.npy, voltages-I.npy) per
 population and, written last, `RESULT`.
@@ -8,13 +10,16 @@ population and, written last, `RESULT`.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from neurodeploy.ir.codec import from_plain, to_plain
+from neurodeploy.ir.onchip import PlasticProgram
 from neurodeploy.ir.program import Program
 
+LEARNING = "learning.json"
 CLOCK = "clock"
 RESULT = "result.json"
 
@@ -42,3 +47,68 @@ def read_job(directory: Path) -> tuple[Program, np.ndarray, bool]:
     with np.load(directory / "arrays.npz", allow_pickle=False) as stored:
         program = from_plain(plain["program"], dict(stored))
     return program, np.load(directory / "samples.npy", allow_pickle=False), plain["record_states"]
+
+
+@dataclass(frozen=True, eq=False)
+class LearningJob:
+    """A stretch of learning.
+
+    Args:
+        spikes: uint8 (sample, step, input); labels: (sample,).
+        graph: whether Lava's own learning engine runs it, or the fused process.
+        trajectory: whether the weights of every step are kept, or those of the last.
+    """
+
+    program: PlasticProgram
+    spikes: np.ndarray
+    labels: np.ndarray
+    graph: bool
+    trajectory: bool
+
+
+@dataclass(frozen=True, eq=False)
+class LearningOutcome:
+    """The output's spikes uint8 (step, output), weights per group of synapses (row, post, pre), seconds it took."""
+
+    spikes: np.ndarray
+    weights: tuple[np.ndarray, ...]
+    seconds: float
+
+
+def write_learning_job(directory: Path, setting: LearningJob) -> None:
+    """Write what the worker reads of a run that learns."""
+    arrays: dict[str, np.ndarray] = {}
+    program = to_plain(setting.program, arrays, "program")
+    (directory / LEARNING).write_text(
+        json.dumps({"program": program, "graph": setting.graph, "trajectory": setting.trajectory})
+    )
+    np.savez(directory / "arrays.npz", allow_pickle=False, **arrays)
+    np.save(directory / "spikes.npy", setting.spikes, allow_pickle=False)
+    np.save(directory / "labels.npy", setting.labels, allow_pickle=False)
+    np.zeros(1, np.int64).tofile(directory / CLOCK)
+
+
+def read_learning_job(directory: Path) -> LearningJob:
+    """Return what `write_learning_job` was given."""
+    plain = json.loads((directory / LEARNING).read_text())
+    with np.load(directory / "arrays.npz", allow_pickle=False) as stored:
+        program = from_plain(plain["program"], dict(stored))
+    spikes, labels = (np.load(directory / f"{name}.npy", allow_pickle=False) for name in ("spikes", "labels"))
+    return LearningJob(program, spikes, labels, plain["graph"], plain["trajectory"])
+
+
+def write_learning_result(directory: Path, outcome: LearningOutcome) -> None:
+    """Write what the parent reads; the result's name appears last."""
+    np.save(directory / "fired.npy", outcome.spikes, allow_pickle=False)
+    for index, rows in enumerate(outcome.weights):
+        np.save(directory / f"weights-{index}.npy", rows, allow_pickle=False)
+    unfinished = directory / f"{RESULT}.part"
+    unfinished.write_text(json.dumps({"seconds": outcome.seconds}))
+    unfinished.replace(directory / RESULT)
+
+
+def read_learning_result(directory: Path, groups: int) -> LearningOutcome:
+    """Return what `write_learning_result` was given."""
+    weights = tuple(np.load(directory / f"weights-{index}.npy", allow_pickle=False) for index in range(groups))
+    seconds = json.loads((directory / RESULT).read_text())["seconds"]
+    return LearningOutcome(np.load(directory / "fired.npy", allow_pickle=False), weights, seconds)

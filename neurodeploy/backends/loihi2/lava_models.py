@@ -147,6 +147,9 @@ def step_models(
         for model in models:
             model.time_step += 1
             model.run_spk()
+        for model in models:
+            if model.lrn_guard():
+                model.run_lrn()
         if progress is not None and (step == steps or time.monotonic() - reported > REPORT_S):
             reported = time.monotonic()
             progress(step, steps)

@@ -16,6 +16,39 @@ def shared_array(shape: tuple[int, ...], dtype: type) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
+class LearningRecord:
+    """The memory of a network that learns.
+
+    Args:
+        spikes: uint8 (step, output), the output's spikes, row 0 of time step 1.
+        weights: per synapse group (row, post, pre): one row, of the last step, or a row for every step.
+        clock: int64 (1,), the last time step that was completed.
+    """
+
+    spikes: np.ndarray
+    weights: tuple[np.ndarray, ...]
+    clock: np.ndarray
+
+    def write(self, time_step: int, spikes: np.ndarray, weights: tuple[np.ndarray, ...]) -> None:
+        """Keep one completed step."""
+        if time_step <= len(self.spikes):
+            self.spikes[time_step - 1] = spikes
+            for rows, weight in zip(self.weights, weights, strict=True):
+                write_weights(rows, time_step, weight)
+        self.clock[0] = time_step
+
+    def of_output(self) -> Recording:
+        """Return the part that the output's neurons write."""
+        return Recording(1, self.spikes, None, None, self.clock)
+
+
+def write_weights(rows: np.ndarray, time_step: int, weight: np.ndarray) -> None:
+    """Keep the weights of one synapse group after a step."""
+    row = min(time_step, len(rows)) - 1
+    rows[row] = weight
+
+
+@dataclass(frozen=True, eq=False)
 class Recording:
     """The memory of one population, one row per time step from `first_step` on.
 

@@ -21,7 +21,15 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.backends.loihi2.job import CLOCK, RESULT, read_job
+from neurodeploy.backends.loihi2.job import (
+    CLOCK,
+    LEARNING,
+    RESULT,
+    LearningOutcome,
+    read_job,
+    read_learning_job,
+    write_learning_result,
+)
 from neurodeploy.backends.loihi2.schedule import Schedule, by_sample
 
 WATCH_S = 0.1
@@ -58,6 +66,21 @@ def execute(directory: Path) -> None:
     unfinished = directory / f"{RESULT}.part"
     unfinished.write_text(json.dumps({"seconds": seconds, "steps_on_chip": steps}))
     unfinished.replace(directory / RESULT)
+
+
+def execute_learning(directory: Path) -> None:
+    """Run a job that learns on Lava's runtime and write its results."""
+    from neurodeploy.backends.loihi2.plasticity import run_configuration, wire  # isort: split
+
+    from lava.magma.core.run_conditions import RunSteps
+
+    setting = read_learning_job(directory)
+    source, record = wire(setting, np.memmap(directory / CLOCK, dtype=np.int64, mode="r+", shape=(1,)))
+    source.create_runtime(run_configuration(setting.program.integer, setting.graph))
+    threading.Thread(target=watch_actors, args=(source.runtime,), daemon=True).start()
+    begin = time.perf_counter()
+    source.run(RunSteps(num_steps=len(record.spikes)))
+    write_learning_result(directory, LearningOutcome(record.spikes, record.weights, time.perf_counter() - begin))
 
 
 def watch_actors(runtime: Any) -> None:
@@ -98,7 +121,10 @@ def main(directory: str, parent: str) -> None:
     """Run the job; always ends the process."""
     threading.Thread(target=watch_parent, args=(int(parent), Path(directory)), daemon=True).start()
     try:
-        execute(Path(directory))
+        if (Path(directory) / LEARNING).exists():
+            execute_learning(Path(directory))
+        else:
+            execute(Path(directory))
     except BaseException:  # whatever it was, the parent reports it
         time.sleep(2 * WATCH_S)  # Lava raises "1 Exception(s) occurred"; let watch_actors say which
         fail(traceback.format_exc())

@@ -8,13 +8,25 @@ from neurodeploy.backends.loihi2.lava_compat import require_lava
 
 require_lava()
 
+from neurodeploy.backends.loihi2.processes.eprop_network import EPropNetwork  # noqa: E402
+from neurodeploy.backends.loihi2.processes.plastic_lif import PlasticLIF, PlasticReadout  # noqa: E402
 from neurodeploy.backends.loihi2.processes.recorder import Recorder  # noqa: E402
 from neurodeploy.backends.loihi2.processes.resetting_lif import ResettingLIF  # noqa: E402
 from neurodeploy.backends.loihi2.processes.spike_input import SpikeInput  # noqa: E402
-from neurodeploy.backends.loihi2.processes.stock import PyConvModelWide, PyLifResetModelRecorded  # noqa: E402
+from neurodeploy.backends.loihi2.processes.stock import (  # noqa: E402
+    PyConvModelWide,
+    PyLearningDenseModelFixedRecorded,
+    PyLearningDenseModelFloatRecorded,
+    PyLifResetModelRecorded,
+)
 
 __all__ = [
+    "EPropNetwork",
+    "PlasticLIF",
+    "PlasticReadout",
     "PyConvModelWide",
+    "PyLearningDenseModelFixedRecorded",
+    "PyLearningDenseModelFloatRecorded",
     "PyLifResetModelRecorded",
     "Recorder",
     "ResettingLIF",

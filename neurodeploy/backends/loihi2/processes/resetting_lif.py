@@ -99,6 +99,7 @@ class AbstractPyResettingLIFModel(PyLoihiProcessModel):
         self.first_step: int = proc_params["first_step"]
         self.active_steps: int | None = proc_params["active_steps"]
         self.recording: Recording | None = proc_params.get("recording")
+        self.decided_at: np.ndarray = np.zeros(0)
 
     def threshold(self) -> np.ndarray:
         """Return the threshold in the unit of v."""
@@ -113,15 +114,17 @@ class AbstractPyResettingLIFModel(PyLoihiProcessModel):
         raise NotImplementedError
 
     def run_spk(self) -> None:
-        activation = self.a_in.recv()
-        local_step = self.local_step()
-        if local_step is None or local_step == 0:
-            self.u[:] = 0
-            self.v[:] = 0
-        spikes = np.zeros(self.v.shape, bool) if local_step is None else self.step(activation)
+        spikes = self.settle(self.a_in.recv(), self.local_step())
         self.s_out.send(spikes)
         if self.recording is not None:
             self.recording.write(self.time_step, spikes, self.u, self.v)
+
+    def settle(self, activation: np.ndarray, local_step: int | None) -> np.ndarray:
+        """Return the spikes of one step of the schedule."""
+        if local_step is None or local_step == 0:
+            self.u[:] = 0
+            self.v[:] = 0
+        return np.zeros(self.v.shape, bool) if local_step is None else self.step(activation)
 
     def local_step(self) -> int | None:
         """Return the step within the current sample, or None between samples and before the first."""
@@ -134,7 +137,7 @@ class AbstractPyResettingLIFModel(PyLoihiProcessModel):
         return step if step < self.active_steps else None
 
     def step(self, activation: np.ndarray) -> np.ndarray:
-        """Update u and v, and return the spikes."""
+        """Update u and v, and return the spikes; `decided_at` is v as it was compared with the threshold."""
         theta = self.threshold()
         fired_before = self.v > theta
         updated = self.integrate(activation)
@@ -143,6 +146,7 @@ class AbstractPyResettingLIFModel(PyLoihiProcessModel):
         elif self.reset in (Reset.SUBTRACT_NEXT_STEP, Reset.SUBTRACT):
             updated = updated - fired_before * theta
         self.v[:] = self.saturate(updated)
+        self.decided_at = self.v.copy()
         spikes = self.v > theta
         if self.reset is Reset.ZERO:
             self.v[spikes] = 0
@@ -152,10 +156,7 @@ class AbstractPyResettingLIFModel(PyLoihiProcessModel):
         return spikes
 
 
-@implements(proc=ResettingLIF, protocol=LoihiProtocol)
-@requires(CPU)
-@tag("floating_pt")
-class PyResettingLIFModelFloat(AbstractPyResettingLIFModel):
+class AbstractPyResettingLIFModelFloat(AbstractPyResettingLIFModel):
     """Double precision; the membrane is unbounded."""
 
     a_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, float)
@@ -184,8 +185,12 @@ class PyResettingLIFModelFloat(AbstractPyResettingLIFModel):
 
 @implements(proc=ResettingLIF, protocol=LoihiProtocol)
 @requires(CPU)
-@tag("fixed_pt", "bit_accurate_loihi")
-class PyResettingLIFModelFixed(AbstractPyResettingLIFModel):
+@tag("floating_pt")
+class PyResettingLIFModelFloat(AbstractPyResettingLIFModelFloat):
+    """In double precision."""
+
+
+class AbstractPyResettingLIFModelFixed(AbstractPyResettingLIFModel):
     """The integers of stock LIF: 24-bit states, 12-bit decays, vth and activations aligned by 6 bits.
 
     All sums are formed in int64, so nothing is lost before the wrap of u and the saturation of v.
@@ -225,7 +230,7 @@ class PyResettingLIFModelFixed(AbstractPyResettingLIFModel):
         exponent = self.bias_exp.item()
         return self.bias_mant << exponent if exponent >= 0 else self.bias_mant >> -exponent
 
-    def decayed(self, state: np.ndarray, decay: np.ndarray) -> np.ndarray:
+    def decayed(self, state: np.ndarray, decay: int | np.ndarray) -> np.ndarray:
         """Return state (4096 - decay) / 4096, rounded towards zero."""
         magnitude = np.abs(state.astype(np.int64)) * ((1 << self.DECAY_BITS) - decay) >> self.DECAY_BITS
         return np.sign(state) * magnitude
@@ -234,3 +239,10 @@ class PyResettingLIFModelFixed(AbstractPyResettingLIFModel):
         """Return `u` moved once by 2^24 into (-2^23, 2^23], as stock LIF does; farther values stay outside."""
         down = np.where(u > self.STATE_HALF, u - 2 * self.STATE_HALF, u)
         return np.where(down <= -self.STATE_HALF, u + 2 * self.STATE_HALF, down)
+
+
+@implements(proc=ResettingLIF, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt", "bit_accurate_loihi")
+class PyResettingLIFModelFixed(AbstractPyResettingLIFModelFixed):
+    """In the integers of stock LIF."""

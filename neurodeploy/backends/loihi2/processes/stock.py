@@ -8,9 +8,10 @@ from __future__ import annotations
 import numpy as np
 from lava.magma.core.model.py.type import LavaPyType
 from lava.proc.conv.models import PyConvModelFixed
+from lava.proc.dense.models import PyLearningDenseModelBitApproximate, PyLearningDenseModelFloat
 from lava.proc.lif.models import PyLifResetModelBitAcc
 
-from neurodeploy.backends.loihi2.recording import Recording
+from neurodeploy.backends.loihi2.recording import Recording, write_weights
 
 
 class PyLifResetModelRecorded(PyLifResetModelBitAcc):
@@ -46,3 +47,23 @@ class PyConvModelWide(PyConvModelFixed):
     padding: np.ndarray = LavaPyType(np.ndarray, np.int64, precision=8)
     dilation: np.ndarray = LavaPyType(np.ndarray, np.int64, precision=8)
     groups: np.ndarray = LavaPyType(np.ndarray, np.int64, precision=8)
+
+
+class PyLearningDenseModelFloatRecorded(PyLearningDenseModelFloat):
+    """Lava's LearningDense; after each of its steps, the weights are copied into `proc_params["weight_rows"]`."""
+
+    def run_lrn(self) -> None:
+        super().run_lrn()
+        rows = self.proc_params.get("weight_rows")
+        if rows is not None:
+            write_weights(rows, self.time_step, self.weights)
+
+
+class PyLearningDenseModelFixedRecorded(PyLearningDenseModelBitApproximate):
+    """Lava's bit-approximate LearningDense, recorded likewise."""
+
+    def run_lrn(self) -> None:
+        super().run_lrn()
+        rows = self.proc_params.get("weight_rows")
+        if rows is not None:
+            write_weights(rows, self.time_step, self.weights)

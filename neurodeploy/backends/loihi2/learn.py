@@ -1,0 +1,94 @@
+"""Learns on Lava: on its real runtime in a supervised child process, or on its process models alone."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from neurodeploy.backends.loihi2 import job
+from neurodeploy.backends.loihi2.lava_compat import availability
+from neurodeploy.backends.loihi2.run import EXECUTORS, Progress, await_result, supervised_worker
+from neurodeploy.engine.plastic import LearningRun
+from neurodeploy.errors import BackendUnavailableError
+from neurodeploy.ir.onchip import PlasticProgram
+
+MODELS = ("fused", "engine")
+"""One process for the whole chain, or a LearningDense per group of synapses."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """The weights after every step, per synapse group (step, post, pre)."""
+
+    weights: tuple[np.ndarray, ...]
+
+
+def learn(
+    program: PlasticProgram,
+    spikes: np.ndarray,
+    labels: np.ndarray,
+    *,
+    on: str = "lava",
+    model: str = "fused",
+    trajectory: bool = False,
+    progress: Progress | None = None,
+    timeout_s: float | None = None,
+) -> tuple[LearningRun, Trajectory | None]:
+    """Run `program` from rest on samples, all in one start of Lava, learning all the while.
+
+    Args:
+        spikes: (sample, step, input), zero or one.
+        labels: (sample,).
+        on: "lava" or "lava-models".
+        model: "fused", or "engine" for Lava's own learning engine.
+        trajectory: whether to keep the weights of every step.
+        progress: called with the time steps done and their number.
+
+    Raises:
+        BackendUnavailableError: ND300 to ND302 when Lava is not here.
+        BackendFailedError: ND303, ND304 when its runtime failed or stands still.
+    """
+    missing = availability()
+    if missing is not None:
+        raise BackendUnavailableError(missing)
+    setting = job.LearningJob(program, np.asarray(spikes, np.uint8), np.asarray(labels), model == "engine", trajectory)
+    steps = len(spikes) * program.period
+    if on == "lava-models":
+        outcome = _on_models(setting, progress)
+    else:
+        with tempfile.TemporaryDirectory(prefix="neurodeploy-") as name:
+            directory = Path(name)
+            job.write_learning_job(directory, setting)
+            with supervised_worker(directory) as process:
+                await_result(process, directory, steps, progress, timeout_s)
+            outcome = job.read_learning_result(directory, len(program.weights))
+    counts = outcome.spikes.reshape(len(spikes), program.period, -1).sum(1, dtype=np.int64)
+    run = LearningRun(
+        f"{EXECUTORS[on]}, {'learning engine' if model == 'engine' else 'fused process'}",
+        tuple(rows[-1] for rows in outcome.weights),
+        counts.argmax(1),
+        spikes=None,
+        synaptic_operations=None,
+        updates=None,
+        steps=steps,
+        seconds=outcome.seconds,
+    )
+    return run, Trajectory(outcome.weights) if trajectory else None
+
+
+def _on_models(setting: job.LearningJob, progress: Progress | None) -> job.LearningOutcome:
+    """Step Lava's process models in this process."""
+    from neurodeploy.backends.loihi2.lava_models import build_models, registries_restored, step_models
+    from neurodeploy.backends.loihi2.plasticity import run_configuration, wire
+
+    with registries_restored():
+        source, record = wire(setting, np.zeros(1, np.int64))
+        models = build_models(source, run_configuration(setting.program.integer, setting.graph))
+        begin = time.perf_counter()
+        step_models(models, len(record.spikes), progress)
+        seconds = time.perf_counter() - begin
+    return job.LearningOutcome(record.spikes, record.weights, seconds)

@@ -1,0 +1,250 @@
+"""Leaky integrate-and-fire neurons that tell their synapses how to learn: the post-synaptic half of e-prop."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from lava.magma.core.decorator import implements, requires, tag
+from lava.magma.core.model.py.ports import PyInPort, PyOutPort
+from lava.magma.core.model.py.type import LavaPyType
+from lava.magma.core.process.ports.ports import InPort, OutPort
+from lava.magma.core.process.variable import Var
+from lava.magma.core.resources import CPU
+from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
+
+from neurodeploy.backends.loihi2.processes.resetting_lif import (
+    AbstractPyResettingLIFModel,
+    AbstractPyResettingLIFModelFixed,
+    AbstractPyResettingLIFModelFloat,
+    ResettingLIF,
+)
+from neurodeploy.engine.plastic_integer import FIRING_DECAY, FIRING_UNIT, noise
+from neurodeploy.ir.onchip import (
+    ERROR_ONE,
+    FACTOR_MOST,
+    FACTOR_STEP,
+    RATE_SHIFT,
+    READOUT_SHIFT,
+    READOUT_UNIT,
+    IntegerFactor,
+    IntegerReadout,
+    RealFactor,
+    RealReadout,
+)
+
+FACTOR_DECAY = float(np.exp(-1 / np.iinfo(np.uint16).max))
+"""What LearningDense leaves of a third factor before it uses it; in floating point, we send so much more."""
+
+
+class PlasticLIF(ResettingLIF):
+    """`ResettingLIF` neurons that hear a learning signal L and send the third factor of e-prop to their synapses.
+
+        psi = max(0, 1 - |v - vth| / (width vth))          v as it was when it was compared with vth
+        L   = a_third_factor_in + regularizer (r - target_rate)         r: the neuron's own mean firing rate
+        s_out_y1, s_out_y2 = the positive and the negative part of rate psi L
+
+    Connect s_out_y1 and s_out_y2 to the same ports of a LearningDense with `eprop_rule`, a_in to its output, and
+    a_third_factor_in to what brings the error, such as a Dense of fixed random weights behind `PlasticReadout.err_out`.
+
+    Args:
+        factor: a RealFactor for the floating-point model, an IntegerFactor for the fixed-point one.
+        seed, index: of the fixed-point model's random numbers; two populations of one network have two indices.
+        others: as for `ResettingLIF`.
+    """
+
+    def __init__(
+        self,
+        *,
+        shape: tuple[int],
+        factor: RealFactor | IntegerFactor,
+        seed: int = 0,
+        index: int = 0,
+        **neuron: Any,
+    ) -> None:
+        super().__init__(shape=shape, **neuron)
+        self.proc_params["factor"], self.proc_params["seed"], self.proc_params["index"] = factor, seed, index
+        self.a_third_factor_in = InPort(shape=shape)
+        self.s_out_y1 = OutPort(shape=shape)
+        self.s_out_y2 = OutPort(shape=shape)
+        self.firing = Var(shape=shape, init=factor.target_rate)
+
+
+class PlasticReadout(PlasticLIF):
+    """Output neurons of the kind of `PlasticLIF` that compare their own spikes with a target, and say how far off.
+
+        y = kappa y + s_out                               zero at the first step of a sample
+        err_out = clip(y / goal - t_in, -1, 1)            zero between samples; its own L
+
+    Args:
+        readout: a RealReadout, or an IntegerReadout whose error 1 is 127.
+        others: as for `PlasticLIF`; t_in reads the target in every step, 1 for the right neuron and 0 for the others.
+    """
+
+    def __init__(self, *, readout: RealReadout | IntegerReadout, **population: Any) -> None:
+        super().__init__(**population)
+        self.proc_params["readout"] = readout
+        self.t_in = InPort(shape=self.a_in.shape)
+        self.err_out = OutPort(shape=self.a_in.shape)
+        self.y = Var(shape=self.a_in.shape, init=0)
+
+
+class AbstractPyPlasticLIFModel(AbstractPyResettingLIFModel):
+    """The order of one step, which does not depend on the number format."""
+
+    a_third_factor_in: PyInPort
+    s_out_y1: PyOutPort
+    s_out_y2: PyOutPort
+    firing: np.ndarray
+
+    def __init__(self, proc_params: dict) -> None:
+        super().__init__(proc_params)
+        self.seed: int = proc_params["seed"]
+        self.index: int = proc_params["index"]
+
+    def run_spk(self) -> None:
+        local_step = self.local_step()
+        spikes = self.settle(self.a_in.recv(), local_step)
+        psi = np.zeros_like(self.v) if local_step is None else self.pseudo_derivative()
+        positive, negative = self.factors(psi, self.signal(spikes, local_step))
+        self.s_out.send(spikes)
+        self.s_out_y1.send(positive)
+        self.s_out_y2.send(negative)
+        if self.recording is not None:
+            self.recording.write(self.time_step, spikes, self.u, self.v)
+
+    def pseudo_derivative(self) -> np.ndarray:
+        """Return psi at `decided_at`."""
+        raise NotImplementedError
+
+    def signal(self, spikes: np.ndarray, local_step: int | None) -> np.ndarray:
+        """Return L of this step; `local_step` is None while the neurons rest."""
+        raise NotImplementedError
+
+    def factors(self, psi: np.ndarray, signal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return what is sent on s_out_y1 and s_out_y2."""
+        raise NotImplementedError
+
+
+class AbstractPyPlasticLIFModelFloat(AbstractPyPlasticLIFModel, AbstractPyResettingLIFModelFloat):
+    """psi and the factors in double precision."""
+
+    a_third_factor_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, float)
+    s_out_y1: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, float)
+    s_out_y2: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, float)
+    firing: np.ndarray = LavaPyType(np.ndarray, float)
+
+    def __init__(self, proc_params: dict) -> None:
+        super().__init__(proc_params)
+        self.factor: RealFactor = proc_params["factor"]
+
+    def pseudo_derivative(self) -> np.ndarray:
+        return np.maximum(0, 1 - np.abs(self.decided_at - self.vth) / (self.factor.width * self.vth))
+
+    def factors(self, psi: np.ndarray, signal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        third = self.factor.rate * psi * signal / FACTOR_DECAY
+        return np.maximum(third, 0), np.maximum(-third, 0)
+
+
+@implements(proc=PlasticLIF, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("floating_pt")
+class PyPlasticLIFModelFloat(AbstractPyPlasticLIFModelFloat):
+    """Double precision."""
+
+    def signal(self, spikes: np.ndarray, local_step: int | None) -> np.ndarray:
+        heard = self.a_third_factor_in.recv()
+        if local_step is not None:
+            self.firing += 2.0**-RATE_SHIFT * (spikes - self.firing)
+        return heard + self.factor.regularizer * (self.firing - self.factor.target_rate)
+
+
+@implements(proc=PlasticReadout, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("floating_pt")
+class PyPlasticReadoutModelFloat(AbstractPyPlasticLIFModelFloat):
+    """Double precision."""
+
+    t_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, float)
+    err_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, float)
+    y: np.ndarray = LavaPyType(np.ndarray, float)
+
+    def __init__(self, proc_params: dict) -> None:
+        super().__init__(proc_params)
+        self.readout: RealReadout = proc_params["readout"]
+
+    def signal(self, spikes: np.ndarray, local_step: int | None) -> np.ndarray:
+        target = self.t_in.recv()
+        if local_step is None:
+            self.y[:] = 0
+            error = np.zeros_like(self.y)
+        else:
+            self.y[:] = (0 if local_step == 0 else self.readout.kappa * self.y) + spikes
+            error = np.clip(self.y / self.readout.goal - target, -1, 1)
+        self.err_out.send(error)
+        return error
+
+
+class AbstractPyPlasticLIFModelFixed(AbstractPyPlasticLIFModel, AbstractPyResettingLIFModelFixed):
+    """psi and the factors in integers, drawn by a generator that each neuron has to itself."""
+
+    a_third_factor_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32, precision=24)
+    s_out_y1: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=7)
+    s_out_y2: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=7)
+    firing: np.ndarray = LavaPyType(np.ndarray, np.int64, precision=12)
+
+    def __init__(self, proc_params: dict) -> None:
+        super().__init__(proc_params)
+        self.factor: IntegerFactor = proc_params["factor"]
+
+    def pseudo_derivative(self) -> np.ndarray:
+        theta = self.threshold()
+        near = self.factor.width * theta - np.abs(self.decided_at.astype(np.int64) - theta)
+        return np.maximum(0, near) >> self.factor.psi_shift
+
+    def factors(self, psi: np.ndarray, signal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        size = np.abs(psi * signal) * self.factor.mantissa
+        drawn = noise(self.seed, self.time_step - 1, self.index, np.arange(size.size)) & ((1 << self.factor.shift) - 1)
+        third = FACTOR_STEP * np.minimum(FACTOR_MOST, (size + drawn) >> self.factor.shift)
+        return np.where(signal > 0, third, 0), np.where(signal < 0, third, 0)
+
+
+@implements(proc=PlasticLIF, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt", "bit_approximate_loihi")
+class PyPlasticLIFModelFixed(AbstractPyPlasticLIFModelFixed):
+    """Integers, see `IntegerFactor`."""
+
+    def signal(self, spikes: np.ndarray, local_step: int | None) -> np.ndarray:
+        heard = self.a_third_factor_in.recv().astype(np.int64)
+        if local_step is not None:
+            self.firing[:] = self.decayed(self.firing, FIRING_DECAY) + spikes * FIRING_UNIT
+        return heard + ((self.firing - self.factor.target_rate) * self.factor.regularizer >> 12)
+
+
+@implements(proc=PlasticReadout, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt", "bit_approximate_loihi")
+class PyPlasticReadoutModelFixed(AbstractPyPlasticLIFModelFixed):
+    """Integers, see `IntegerReadout`."""
+
+    t_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32, precision=1)
+    err_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=8)
+    y: np.ndarray = LavaPyType(np.ndarray, np.int64, precision=16)
+
+    def __init__(self, proc_params: dict) -> None:
+        super().__init__(proc_params)
+        self.readout: IntegerReadout = proc_params["readout"]
+
+    def signal(self, spikes: np.ndarray, local_step: int | None) -> np.ndarray:
+        target = self.t_in.recv().astype(np.int64)
+        if local_step is None:
+            self.y[:] = 0
+            error = np.zeros_like(self.y)
+        else:
+            before = np.zeros_like(self.y) if local_step == 0 else self.y
+            self.y[:] = self.decayed(before, self.readout.decay) + READOUT_UNIT * spikes
+            reached = (self.y * self.readout.mantissa) >> READOUT_SHIFT
+            error = np.clip(reached - ERROR_ONE * target, -ERROR_ONE, ERROR_ONE)
+        self.err_out.send(error)
+        return error

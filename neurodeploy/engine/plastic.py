@@ -1,0 +1,144 @@
+"""Runs a `PlasticProgram`: one sample after the other, learning in every step, as a chip does.
+
+`plastic_real` and `plastic_integer` hold a step of each arithmetic; this file lays a program out for them and counts.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from neurodeploy.engine import plastic_integer, plastic_real
+from neurodeploy.ir.onchip import PlasticProgram
+
+CHUNK_SAMPLES = 64
+"""Samples between two reports of progress."""
+
+
+@dataclass(frozen=True, eq=False)
+class LearningRun:
+    """What a stretch of learning came to.
+
+    Args:
+        executor: who ran it.
+        weights: of all synapses afterwards, as `PlasticProgram.weights`.
+        predictions: int64 (sample,), argmax of output spikes while learning; the lowest index wins a tie.
+        spikes: population -> spikes of all samples together; it and the next two are None where nobody counted.
+        synaptic_operations: synapses that a spike passed.
+        updates: synapses that the rule changed or tried to, a factor of zero left out.
+        steps: time steps on the target.
+        seconds: it took.
+    """
+
+    executor: str
+    weights: tuple[np.ndarray, ...]
+    predictions: np.ndarray
+    spikes: dict[str, int] | None
+    synaptic_operations: int | None
+    updates: int | None
+    steps: int
+    seconds: float
+
+
+class PlasticEngine:
+    """A program at some point of its life: states, traces and weights, advanced step by step or sample by sample."""
+
+    def __init__(self, program: PlasticProgram, steps: int) -> None:
+        """Begin at rest; `steps` is how many time steps there will be at most."""
+        self.program = program
+        self.arithmetic: ModuleType = plastic_integer if program.integer else plastic_real
+        self.chain: Any = self.arithmetic.lay_out(program, steps)
+        self.flat_weights = flat_weights(program)
+        self.state: Any = self.arithmetic.at_rest(program, *_by_source(program, self.flat_weights))
+
+    @property
+    def weights(self) -> tuple[np.ndarray, ...]:
+        """The weights as they are now, in the order of `PlasticProgram.weights`; the engine's own memory."""
+        weights = []
+        for population, forward, loop in zip(
+            self.program.populations, self.state.forward, self.state.recurrent, strict=True
+        ):
+            weights += [forward.T] if population.recurrent is None else [forward.T, loop.T]
+        return tuple(weights)
+
+    def step(self, inputs: np.ndarray, target: np.ndarray) -> np.ndarray:
+        """Advance one time step and return the output's spikes.
+
+        Args:
+            inputs: uint8 (input,), the spikes of this step.
+            target: uint8 (output,), one-hot; read only while the output is active.
+        """
+        self.arithmetic.advance(self.chain, self.state, inputs, target)
+        return self.state.spikes[-1]
+
+    def present(self, spikes: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Present samples one after the other and return their output spike counts, int64 (sample, output).
+
+        Args:
+            spikes: uint8 (sample, step, input).
+            labels: int64 (sample,).
+        """
+        counts = np.zeros((len(spikes), self.program.output.size), np.int64)
+        self.arithmetic.present(self.chain, self.state, spikes, labels, counts)
+        return counts
+
+
+def flat_weights(program: PlasticProgram) -> np.ndarray:
+    """Return all weights one after the other, in the order of `PlasticProgram.weights`, each (pre, post) in C order."""
+    flat = np.concatenate([weight.T.ravel() for weight in program.weights])
+    return flat.astype(np.int32 if program.integer else np.float64)
+
+
+def _by_source(program: PlasticProgram, flat: np.ndarray) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
+    """Return forward and recurrent weights (pre, post) per population, within `flat`: those of a spike lie together."""
+    forward: list[np.ndarray] = []
+    recurrent: list[np.ndarray] = []
+    first = 0
+    for population in program.populations:
+        for synapses, found in ((population.forward, forward), (population.recurrent, recurrent)):
+            shape = (0, 0) if synapses is None else synapses.weight.T.shape
+            found.append(flat[first : first + shape[0] * shape[1]].reshape(shape))
+            first += shape[0] * shape[1]
+    return tuple(forward), tuple(recurrent)
+
+
+def learn(
+    program: PlasticProgram,
+    spikes: np.ndarray,
+    labels: np.ndarray,
+    progress: Callable[[int, int], None] | None = None,
+) -> LearningRun:
+    """Run `program` from rest on samples, learning all the while.
+
+    Args:
+        spikes: (sample, step, input), zero or one.
+        labels: (sample,) output neurons.
+        progress: called with the samples done and their number.
+    """
+    started = time.perf_counter()
+    spikes = np.ascontiguousarray(spikes, np.uint8)
+    labels = np.ascontiguousarray(labels, np.int64)
+    steps = len(spikes) * program.period
+    engine = PlasticEngine(program, steps)
+    predictions = np.zeros(len(spikes), np.int64)
+    for first in range(0, len(spikes), CHUNK_SAMPLES):
+        chunk = slice(first, first + CHUNK_SAMPLES)
+        predictions[chunk] = engine.present(spikes[chunk], labels[chunk]).argmax(1)
+        if progress:
+            progress(min(first + CHUNK_SAMPLES, len(spikes)), len(spikes))
+    counted = engine.state.counters
+    return LearningRun(
+        "engine (numba)",
+        tuple(np.ascontiguousarray(weight) for weight in engine.weights),
+        predictions,
+        {population.name: int(n) for population, n in zip(program.populations, engine.state.fired, strict=True)},
+        synaptic_operations=int(counted[0]),
+        updates=int(counted[1]),
+        steps=steps,
+        seconds=time.perf_counter() - started,
+    )

@@ -1,0 +1,128 @@
+"""A `PlasticProgram` in PyTorch, its rule's table read literally in every step: what on-chip learning is held against.
+
+Slow and obvious: one sample, one time step, one population at a time, in float64. The engine and the backends compute
+the same by other means.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neurodeploy.ir.nodes import Reset
+from neurodeploy.ir.onchip import RATE_SHIFT, PlasticPopulation, PlasticProgram, RealFactor, RealNeuron, RealReadout
+from neurodeploy.learning.interpreter import Values, weight_change
+
+
+@dataclass
+class _State:
+    """A population's membrane, spikes and firing rate, (neuron,); its weights, and what its rule remembers."""
+
+    v: Tensor
+    over: Tensor
+    z: Tensor
+    psi: Tensor
+    activation: Tensor
+    firing: Tensor
+    weights: list[Tensor]
+    memory: list[Values] = field(default_factory=list)
+
+
+def learn_online(
+    program: PlasticProgram, spikes: np.ndarray, labels: np.ndarray
+) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
+    """Run a real program from rest on samples and return its weights afterwards and its predictions.
+
+    Args:
+        spikes: (sample, step, input), zero or one.
+        labels: (sample,).
+    """
+    populations, readout = program.populations, program.readout
+    assert isinstance(readout, RealReadout)
+    states = [_at_rest(population) for population in populations]
+    outputs = program.output.size
+    error, y = torch.zeros(outputs, dtype=torch.float64), torch.zeros(outputs, dtype=torch.float64)
+    predictions = []
+    for sample, label in zip(spikes, labels, strict=True):
+        target = torch.zeros(outputs, dtype=torch.float64)
+        target[int(label)] = 1
+        counts = torch.zeros(outputs)
+        for n in range(program.period):
+            x = torch.as_tensor(sample[n] if n < program.steps else np.zeros(program.inputs)).double()
+            for p, (population, state) in enumerate(zip(populations, states, strict=True), start=1):
+                _advance(population, state, n - p, program.steps)
+            before, last = error, states[-1]
+            if 0 <= n - len(populations) < program.steps:
+                y = last.z + (readout.kappa * y if n > len(populations) else 0)
+                error = (y / readout.goal - target).clamp(-1, 1)
+            else:
+                error = torch.zeros_like(error)
+            counts += last.z
+            for population, state in zip(populations, states, strict=True):
+                _learn(program, population, state, x, before, error)
+                x = state.z
+        predictions.append(int(counts.argmax()))
+    return tuple(w.numpy() for state in states for w in state.weights), np.array(predictions)
+
+
+def _at_rest(population: PlasticPopulation) -> _State:
+    zero = torch.zeros(population.size, dtype=torch.float64)
+    weights = [torch.tensor(synapses.weight, dtype=torch.float64) for synapses in population.synapses]
+    firing = torch.full_like(zero, float(population.factor.target_rate))
+    return _State(zero, zero, zero, zero, zero, firing, weights, [{} for _ in weights])
+
+
+def _advance(population: PlasticPopulation, state: _State, step: int, steps: int) -> None:
+    """Take what was summed up in the step before; `step` is the population's own, outside 0 ... steps - 1 it rests."""
+    neuron = population.neuron
+    assert isinstance(neuron, RealNeuron)
+    zero = torch.zeros_like(state.v)
+    if step <= 0 or step >= steps:
+        state.v, state.over, state.z, state.psi = zero, zero, zero, zero
+    if step < 0 or step >= steps:
+        return
+    beta, theta, bias = (torch.as_tensor(value) for value in (neuron.beta, neuron.theta, neuron.bias))
+    v = beta * state.v + state.activation + bias
+    if neuron.reset is Reset.ZERO_NEXT_STEP:
+        v = (1 - state.over) * v
+    elif neuron.reset in (Reset.SUBTRACT_NEXT_STEP, Reset.SUBTRACT):
+        v = v - theta * state.over
+    state.psi = (1 - (v - theta).abs() / (population.factor.width * theta)).clamp(min=0)
+    state.z = (v > theta).double()
+    if neuron.reset is Reset.ZERO:
+        v = (1 - state.z) * v
+    elif neuron.reset is Reset.SUBTRACT:
+        v = v - theta * (state.z - state.over)
+    state.v, state.over = v, (v > theta).double()
+    state.firing = state.firing + 2.0**-RATE_SHIFT * (state.z - state.firing)
+
+
+def _learn(
+    program: PlasticProgram, population: PlasticPopulation, state: _State, x: Tensor, before: Tensor, error: Tensor
+) -> None:
+    """Sum up for the next step, then change the weights by what the rule says of this one."""
+    factor, neuron = population.factor, population.neuron
+    assert isinstance(factor, RealFactor)
+    assert isinstance(neuron, RealNeuron)
+    signal = error
+    if factor.feedback is not None:
+        rate = factor.regularizer * (state.firing - factor.target_rate)
+        signal = torch.as_tensor(factor.feedback) @ before + rate
+    constants = {"beta": float(neuron.beta.flat[0]), "rate": factor.rate}
+    sources = (x, state.z)
+    state.activation = torch.stack([w @ s for w, s in zip(state.weights, sources, strict=False)]).sum(0)
+    for group, (synapses, source) in enumerate(zip(population.synapses, sources, strict=False)):
+        change, state.memory[group] = weight_change(
+            program.rule,
+            source.reshape(1, 1, -1),
+            state.z.reshape(1, 1, -1),
+            psi=state.psi.reshape(1, 1, -1),
+            signal=signal.reshape(1, 1, -1),
+            constants=constants,
+            before=state.memory[group],
+        )
+        if synapses.plastic:
+            state.weights[group] = state.weights[group] + change

@@ -1,0 +1,195 @@
+"""`Network` -> `PlasticProgram`: what learns, by which numbers, in real arithmetic.
+
+Only a chain can learn: populations without a synaptic current, each fed by all-to-all synapses from the one before and
+perhaps by itself. What else there is, is refused with its reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+
+from neurodeploy.errors import Finding, UnsupportedError, UsageError, raise_all
+from neurodeploy.ir.network import Edge, Network
+from neurodeploy.ir.nodes import LIF, InputKind, Linear
+from neurodeploy.ir.onchip import PlasticPopulation, PlasticProgram, RealFactor, RealNeuron, RealReadout, RealSynapses
+
+INITIALS = ("trained", "random")
+INITIAL_GAIN = 2.0
+"""Random weights are uniform within this many thresholds over the root of the fan-in."""
+RECURRENT_GAIN = 0.5
+
+
+@dataclass(frozen=True)
+class OnlineOptions:
+    """How a network learns on its target; see `ir/onchip.py` for the equations.
+
+    Args:
+        rate, readout_rate: of hidden and of output synapses, per step, in thresholds.
+        kappa: what is left of the output's filtered spikes after a step.
+        goal: filtered spikes the right output is to reach.
+        width: of psi, in thresholds, a power of two.
+        regularizer, target_rate: weight of the firing rate of hidden neurons, and where it is drawn to.
+        plastic: names of the populations whose synapses learn; none: all.
+        initial: "trained" or "random": where plastic synapses begin.
+        seed: of random weights, feedback, and all that is drawn while learning.
+    """
+
+    rate: float = 2e-3
+    readout_rate: float = 1e-3
+    kappa: float = 0.9
+    goal: float = 8.0
+    width: int = 2
+    regularizer: float = 0.1
+    target_rate: float = 0.1
+    plastic: tuple[str, ...] = ()
+    initial: str = "trained"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        claims = [
+            (self.rate >= 0, f"rate is {self.rate}"),
+            (self.readout_rate >= 0, f"readout_rate is {self.readout_rate}"),
+            (0 <= self.kappa < 1, f"kappa is {self.kappa}"),
+            (self.goal > 0, f"goal is {self.goal}"),
+            (self.width in (1, 2, 4, 8), f"width is {self.width}"),
+            (self.regularizer >= 0, f"regularizer is {self.regularizer}"),
+            (0 <= self.target_rate <= 1, f"target_rate is {self.target_rate}"),
+            (self.initial in INITIALS, f"initial is {self.initial!r}"),
+            (self.seed >= 0, f"seed is {self.seed}"),
+        ]
+        why, fix = "on-chip learning is not defined there", "see lowering.plastic.OnlineOptions"
+        raise_all(UsageError, [Finding("ND413", "learning", what, why, fix) for holds, what in claims if not holds])
+
+
+def plastic_program(network: Network, steps: int, options: OnlineOptions) -> PlasticProgram:
+    """Return how a lowered `network` learns in real numbers.
+
+    Args:
+        steps: of a sample.
+
+    Raises:
+        UnsupportedError: ND146 with everything that cannot learn.
+        UsageError: ND413 for a name that is no population.
+    """
+    raise_all(UnsupportedError, list(misfits(network)))
+    names = list(network.populations)
+    unknown = [name for name in options.plastic if name not in names]
+    if unknown:
+        what, why = f"plastic {', '.join(unknown)}", f"the populations are {', '.join(names)}"
+        raise UsageError(Finding("ND413", "learning", what, why, "name populations of the model"))
+    random = np.random.default_rng((options.seed, 0))
+    classes = network.populations[network.output].size
+    populations = []
+    for name, node in network.populations.items():
+        plastic = not options.plastic or name in options.plastic
+        forward, recurrent = _maps(network, name)
+        bias = sum((edge.bias for edge in (forward, recurrent) if edge is not None and edge.bias is not None), 0.0)
+        theta = float(np.mean(node.threshold))
+        hidden = name != network.output
+        feedback = random.normal(size=(node.size, classes)) / np.sqrt(classes) if hidden else None
+        factor = RealFactor(
+            feedback,
+            theta * (options.rate if hidden else options.readout_rate),
+            options.width,
+            options.regularizer if hidden else 0.0,
+            options.target_rate,
+        )
+        draw = plastic and options.initial == "random"
+        populations.append(
+            PlasticPopulation(
+                name,
+                RealNeuron(node.beta, node.threshold, np.asarray(bias, np.float64), node.reset),
+                _synapses(forward, plastic, random if draw else None, theta * INITIAL_GAIN),
+                None
+                if recurrent is None
+                else _synapses(recurrent, plastic, random if draw else None, theta * RECURRENT_GAIN),
+                factor,
+            )
+        )
+    return PlasticProgram(tuple(populations), RealReadout(options.kappa, options.goal), steps, options.seed)
+
+
+def with_weights(network: Network, program: PlasticProgram) -> Network:
+    """Return a lowered `network` with the weights of its real `program`."""
+    nodes = dict(network.nodes)
+    for population in program.populations:
+        for edge in network.incoming(population.name):
+            synapses = population.recurrent if _is_loop(network, edge) else population.forward
+            node = nodes[edge.source]
+            assert isinstance(node, Linear)
+            assert synapses is not None
+            nodes[edge.source] = replace(node, weight=synapses.weight)
+    return replace(network, nodes=nodes)
+
+
+def misfits(network: Network) -> Iterator[Finding]:
+    """Say what in a lowered network keeps it from learning on its target."""
+    fix = "learn on a chain of all-to-all LIF layers, or train before deployment with `neurodeploy train`"
+
+    def finding(name: str, what: str, why: str) -> Finding:
+        return Finding("ND146", network.place(name), what, why, fix)
+
+    if network.input_node.kind is not InputKind.SPIKES:
+        why = "a presynaptic trace adds one impulse per spike"
+        yield finding(network.input, "graded input", why)
+    for before, name in pairwise([network.input, *network.populations]):
+        sources = [edge for edge in network.incoming(name)]
+        maps = [network.nodes[edge.source] for edge in sources]
+        if not all(isinstance(each, Linear) for each in maps):
+            yield finding(name, "synapses that are not all-to-all", "Lava's learning engine has no convolutions")
+            continue
+        feeds = {_source(network, edge) for edge in sources}
+        if not {(before, 0)} <= feeds <= {(before, 0), (name, 1)} or len(sources) != len(feeds):
+            yield finding(name, "fed by more than the layer before and itself", "the error's way back has one length")
+        yield from _neuron_misfits(name, network.populations[name], finding)
+
+
+def _neuron_misfits(name: str, node: LIF, finding: Callable[[str, str, str], Finding]) -> Iterator[Finding]:
+    if node.alpha is not None:
+        yield finding(name, "a synaptic current", "its response has two traces, and this rule is compiled for one")
+    if node.adaptation is not None:
+        why = (
+            "its eligibility needs variables per synapse that follow the neuron's past, which the engine's tags do not"
+        )
+        yield finding(name, "an adaptive threshold", why)
+    if node.gain is not None:
+        yield finding(name, "a gain of its own", "lowering folds gains into weights; this one is per neuron")
+    if np.unique(node.beta).size != 1 or not 0 < float(node.beta.flat[0]) < 1:
+        yield finding(
+            name, "neurons that decay differently, at once or never", "one trace serves all neurons of a layer"
+        )
+
+
+def _source(network: Network, edge: Edge) -> tuple[str, int]:
+    """Return which population or input a map into a population reads, and with which delay in all."""
+    (before,) = network.incoming(edge.source)
+    return before.source, before.delay_steps + edge.delay_steps
+
+
+def _is_loop(network: Network, edge: Edge) -> bool:
+    return _source(network, edge) == (edge.target, 1)
+
+
+def _maps(network: Network, name: str) -> tuple[Linear, Linear | None]:
+    """Return the maps into a population: from the layer before, and from itself."""
+    forward, recurrent = None, None
+    for edge in network.incoming(name):
+        node = network.nodes[edge.source]
+        assert isinstance(node, Linear)
+        if _is_loop(network, edge):
+            recurrent = node
+        else:
+            forward = node
+    assert forward is not None
+    return forward, recurrent
+
+
+def _synapses(node: Linear, plastic: bool, random: np.random.Generator | None, reach: float) -> RealSynapses:
+    if random is None:
+        return RealSynapses(node.weight, plastic)
+    bound = reach / np.sqrt(node.weight.shape[1])
+    return RealSynapses(random.uniform(-bound, bound, node.weight.shape), plastic)
