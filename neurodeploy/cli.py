@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from neurodeploy.hardware import HardwareProfile
     from neurodeploy.pipeline import Samples
 
-VERBS = ("train", "benchmark", "compile", "run", "verify", "evaluate", "inspect", "targets", "explain")
+VERBS = ("train", "benchmark", "compile", "run", "verify", "learn", "evaluate", "inspect", "targets", "explain")
 INTERRUPTED = 130
 CLOSE_CODES = 5
 DEFECT = 1
@@ -291,6 +291,69 @@ def verify(
     save_artifact(model, artifact)
     plain = {**certificate, "substitutions": summary.substitutions(model.program.deviations)}
     return Answer(plain, display.show_certificate, pipeline.verification_error(certificate))
+
+
+@app.command()
+def learn(
+    artifact: Artifact,
+    rule: Annotated[str, typer.Option("--rule", metavar="RULE", help="eprop.")],
+    data: Annotated[str, typer.Option("--data", metavar="DATA", help="A dataset's name: digits, mnist, ...")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="LEARNED.ndc", help="The learned artefact.")],
+    on: On = "engine",
+    arithmetic: Annotated[
+        str, typer.Option("--arithmetic", metavar="KIND", help="fixed (the target's integers) or float.")
+    ] = "fixed",
+    epochs: Annotated[int, typer.Option("--epochs", metavar="N", min=1, help="Passes over the data.")] = 10,
+    limit: Limit = None,
+    plastic: Annotated[
+        list[str] | None, typer.Option("--plastic", metavar="LAYER", help="What learns; repeatable; default: all.")
+    ] = None,
+    initial: Annotated[
+        str, typer.Option("--initial", metavar="HOW", help="Where plastic weights begin: trained or random.")
+    ] = "trained",
+    process: Annotated[
+        str, typer.Option("--process", metavar="HOW", help="On Lava: fused, or engine for its own learning engine.")
+    ] = "fused",
+    seed: Annotated[int, typer.Option("--seed", metavar="S", min=0, help="Of everything random.")] = 0,
+    option: Annotated[
+        list[str] | None, typer.Option("--option", metavar="NAME=VALUE", help="Of the rule; repeatable.")
+    ] = None,
+    restart: Annotated[bool, typer.Option("--restart", help="Forget an interrupted run of the same name.")] = False,
+    timeout: Timeout = None,
+    as_json: Json = False,
+) -> Answer:
+    """Let a compiled network learn while it runs on its target; an interrupted run goes on where it was."""
+    from neurodeploy import display, pipeline, plots
+    from neurodeploy.artifact import load_artifact, save_artifact
+    from neurodeploy.lowering.plastic import online_options
+
+    model = load_artifact(artifact)
+    named = dict(map(_option, option or []))
+    chosen = online_options(**named, plastic=tuple(plastic or ()), initial=initial, seed=seed)
+    _make_writable(out.resolve().parent)
+    kept = unfinished(out)
+    if restart:
+        kept.unlink(missing_ok=True)
+    with _bars() as progress:
+        learned, outcome = pipeline.learn(
+            model,
+            data,
+            rule=rule,
+            on=on,
+            arithmetic=arithmetic,
+            epochs=epochs,
+            limit=limit,
+            process=process,
+            options=chosen,
+            checkpoint=kept,
+            progress=progress,
+            timeout_s=timeout,
+        )
+    save_artifact(learned, out)
+    kept.unlink(missing_ok=True)
+    plot = plots.learning_on_target(outcome["curve"], f"{rule} on {data}, {arithmetic}", out.with_suffix(".png"))
+    plain = {"kind": "learning", "artifact": str(out), "plot": str(plot), **outcome}
+    return Answer(plain, display.show_learning)
 
 
 @app.command()

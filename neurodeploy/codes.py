@@ -247,8 +247,8 @@ EXPLANATIONS: dict[str, str] = {
     "ND222": "The example the model was saved with had only values on a coarse grid, sixteenths for instance, and was "
     "compiled to payloads of exactly these levels. The data hold values in between, which would be rounded without a "
     "record. Compile with --calibration on data like these, and the rounding becomes part of the record.",
-    "ND223": "Rounding, always recorded: a weight that learns in Lava has eight bits and a sign, a static one loses the "
-    "lowest of them. What learning left odd goes down by one unit of 256 when the network is frozen.",
+    "ND223": "Rounding, always recorded: a weight that learns in Lava has eight bits and a sign, a static one loses "
+    "the lowest of them. What learning left odd goes down by one unit of 256 when the network is frozen.",
     # ND3xx: backends
     # ND300-ND329: Lava
     "ND300": "lava-nc is not installed, or not in the version all claims about it are tested against. It declares "

@@ -54,6 +54,27 @@ def show_training(console: Console, plain: Plain) -> None:
     _line(console, f"written to {plain['model']}, curve in {plain['plot']}", "bold")
 
 
+def show_learning(console: Console, plain: Plain) -> None:
+    """Print what was learned on the target, by whom, and what it changed."""
+    where = plain["on"] if plain["on"] == "engine" else f"{plain['on']}, {plain['process']}"
+    _line(console, f"{plain['rule']} on {plain['data']}, {plain['arithmetic']}, computed by {where}", "bold")
+    table = _table(">epoch", ">while taught", ">test", ">changed synapses", ">seconds")
+    for row in _sampled(plain["curve"], EPOCHS_SHOWN):
+        updates = "not counted" if row["updates"] is None else f"{row['updates']:,}"
+        shares = (f"{row['accuracy']:.2%}", f"{row['test_accuracy']:.2%}")
+        table.add_row(f"{row['epoch']}", *shares, updates, f"{row['seconds']:.2f}")
+    console.print(table)
+    for name, change in plain["changes"].items():
+        _line(console, f"changed   {name}: {change['share']:.0%} of its weights, by {change['mean']:.3g} on average")
+    spent = plain["learning_energy_joule"]
+    if spent is not None:
+        _line(console, f"energy    {_joule(spent['joule'])} of learning updates, estimated")
+    scores = f"{plain['accuracy_before']:.2%} before, {plain['accuracy_after']:.2%} after"
+    _line(console, f"accuracy  {scores}, of {plain['test_samples']:,} test samples, as deployed", "bold")
+    again = f", resumed after epoch {plain['resumed_after']}" if plain["resumed_after"] else ""
+    _line(console, f"written to {plain['artifact']}, curve in {plain['plot']}{again}", "bold")
+
+
 def show_benchmark(console: Console, plain: Plain) -> None:
     """Print accuracy per dataset, rule and architecture, the verdicts, and what failed."""
     table = _table("dataset", "rule", "network", ">accuracy", ">seeds", ">published")

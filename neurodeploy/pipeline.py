@@ -9,7 +9,7 @@ Nothing here does arithmetic: each function calls the room that does, in the ord
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from importlib.metadata import version
 from math import prod
@@ -21,6 +21,7 @@ import numpy as np
 
 from neurodeploy import datasets
 from neurodeploy.artifact import CompiledModel, array_fingerprint
+from neurodeploy.engine import plastic as engine_plastic
 from neurodeploy.engine.fast import run_fast
 from neurodeploy.engine.real import run_real
 from neurodeploy.engine.reference import run_reference
@@ -29,12 +30,18 @@ from neurodeploy.evaluation import activity, energy, fidelity, rounding
 from neurodeploy.hardware import HardwareProfile, load_profile
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.nodes import InputKind, grid_levels
+from neurodeploy.ir.onchip import PlasticProgram
+from neurodeploy.learning import on_target
 from neurodeploy.lowering import lower
-from neurodeploy.results import RunResult
+from neurodeploy.lowering.plastic import OnlineOptions, plastic_program, with_weights
+from neurodeploy.results import LearningRun, RunResult
 
 Progress = Callable[[int, int], None]
 BACKENDS = {"loihi2": "neurodeploy.backends.loihi2"}
 EXECUTORS = ("engine", "lava", "lava-models")
+PROCESSES = ("fused", "engine")
+RULES_ON_TARGET = ("eprop",)
+ARITHMETICS = ("float", "fixed")
 AUTHORITIES = ("lava", "lava-models", "engine", "source")
 CALIBRATION_SAMPLES = 256
 """Samples of calibration data that are run in real numbers to measure ranges."""
@@ -212,6 +219,113 @@ def verify(
         **outcome,
     }
     return replace(model, certificates=(*model.certificates, certificate)), certificate
+
+
+def learn(
+    model: CompiledModel,
+    data: str,
+    *,
+    rule: str = "eprop",
+    on: str = "engine",
+    arithmetic: str = "fixed",
+    epochs: int = 10,
+    limit: int | None = None,
+    process: str = "fused",
+    options: OnlineOptions | None = None,
+    checkpoint: Path | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+    timeout_s: float | None = None,
+) -> tuple[CompiledModel, dict[str, Any]]:
+    """Let `model` learn from a dataset's training split while it runs, and return the learned model and what happened.
+
+    Args:
+        data: a dataset's name; its test split is judged before, after every epoch, and after.
+        on: "engine", "lava" or "lava-models".
+        arithmetic: "fixed" for the integers of the target's learning engine, "float" for real numbers, which are
+            quantized afterwards.
+        limit: how many training samples, the first ones.
+        process: on Lava, "fused" or "engine": one process, or Lava's own learning engine.
+        checkpoint: where to keep what is learned after every epoch, and to go on from.
+
+    Raises:
+        UsageError: ND401 for an unknown rule, executor, arithmetic or process, ND402 when the model records no
+            encoding, ND413 for options out of range.
+        UnsupportedError: ND146 for a network that cannot learn on its target.
+    """
+    for kind, given, known in (
+        ("rule on the target", rule, RULES_ON_TARGET),
+        ("executor", on, EXECUTORS),
+        ("arithmetic", arithmetic, ARITHMETICS),
+        ("process", process, PROCESSES),
+    ):
+        if given not in known:
+            raise UsageError(_unknown(kind, given, known))
+    if model.program.encoding is None:
+        raise UsageError(_no_encoding(data))
+    chosen, backend, fixed = options or OnlineOptions(), _backend(model.profile.backend), arithmetic == "fixed"
+    encoding = datasets.Encoding.from_plain(model.program.encoding)
+    network, training = lower(model.source), datasets.load(data, "train")
+    samples = read_data(data, model.program.encoding, model.program.input.shape)
+    before = evaluate(model, samples, run(model, samples))
+
+    def program_of(epoch: int) -> PlasticProgram:
+        real = plastic_program(network, encoding.steps, chosen, epoch)
+        return backend.integer_program(model.program, real, chosen.initial == "random") if fixed else real
+
+    def execute(program: PlasticProgram, spikes: np.ndarray, labels: np.ndarray, told: Progress | None) -> LearningRun:
+        if on == "engine":
+            return engine_plastic.learn(program, spikes, labels, told)
+        return backend.learn(program, spikes, labels, on=on, model=process, progress=told, timeout_s=timeout_s)[0]
+
+    assert samples.labels is not None
+    record: dict[str, Any] = {
+        "rule": rule,
+        "on": on,
+        "arithmetic": arithmetic,
+        "process": process,
+        "data": training.name,
+    }
+    record |= {"epochs": epochs, "limit": limit, "options": asdict(chosen), "program": model.fingerprint}
+    plan = on_target.Plan(
+        program_of,
+        execute,
+        lambda program, spikes, labels: engine_plastic.learn(program, spikes, labels).predictions,
+        training,
+        (on_target.as_samples(samples.inputs), samples.labels),
+        encoding,
+        epochs,
+        limit,
+        chosen.seed,
+        record,
+    )
+    weights, curve, resumed_after = on_target.learn(plan, checkpoint, progress)
+    start, learned = program_of(0), program_of(0).learned(weights)
+    if fixed:
+        program = backend.frozen_program(model.program, learned)
+        source = with_weights(network, backend.real_weights(program, learned))
+    else:
+        source = with_weights(network, learned)
+        program = backend.quantize(source, run_real(source, samples.inputs[:, :CALIBRATION_SAMPLES])[1])
+    certificate = record | {"curve": [asdict(row) for row in curve], "accuracy_before": before.accuracy}
+    after = CompiledModel(program, backend.place(program, model.profile), model.profile, source, model.provenance)
+    certificate["accuracy_after"] = evaluate(after, samples, run(after, samples)).accuracy
+    certificate["changes"] = _changes(start, learned)
+    updates = [row.updates for row in curve if row.updates is not None]
+    spent = energy.of_learning(sum(updates), model.profile) if len(updates) == len(curve) else None
+    certificate["learning_energy_joule"] = None if spent is None else asdict(spent)
+    after = replace(after, provenance=model.provenance | {"learning": certificate})
+    return after, certificate | {"resumed_after": resumed_after, "test_samples": len(samples.labels)}
+
+
+def _changes(start: PlasticProgram, learned: PlasticProgram) -> dict[str, dict[str, float]]:
+    """Return per population which share of its weights changed, and by how much on average, in weight units."""
+    found = {}
+    for before, after in zip(start.populations, learned.populations, strict=True):
+        moved = np.concatenate(
+            [(b.weight - a.weight).ravel() for a, b in zip(before.synapses, after.synapses, strict=True)]
+        )
+        found[before.name] = {"share": float(np.mean(moved != 0)), "mean": float(np.abs(moved).mean())}
+    return found
 
 
 def verification_error(certificate: dict[str, Any]) -> VerificationError | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,16 @@ class Panel:
     lines: dict[str, tuple[list[float], list[float]]]
     logarithmic: str = ""
     ticks: tuple[float, ...] = ()
+
+
+def learning_on_target(curve: Sequence[Mapping[str, Any]], title: str, path: Path) -> Path:
+    """Draw the accuracy of a network that learns on its target, while learning and after each epoch; return `path`."""
+    epochs = [float(row["epoch"]) for row in curve]
+    drawn = {
+        "test": (epochs, [100 * row["test_accuracy"] for row in curve]),
+        "training, while taught": (epochs, [100 * row["accuracy"] for row in curve]),
+    }
+    return lines([Panel("", "epoch", "accuracy (%)", drawn)], title, path)
 
 
 def learning_curve(curve: Sequence[Epoch], title: str, path: Path) -> Path:

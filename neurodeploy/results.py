@@ -40,3 +40,28 @@ def decide(output_spikes: np.ndarray) -> np.ndarray:
     """
     counts = output_spikes.sum(axis=0, dtype=np.int64)
     return counts.reshape(counts.shape[0], -1).argmax(axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class LearningRun:
+    """What a stretch of learning came to.
+
+    Args:
+        executor: who ran it.
+        weights: of all synapses afterwards, as `PlasticProgram.weights`.
+        predictions: int64 (sample,), argmax of output spikes while learning; the lowest index wins a tie.
+        spikes: population -> spikes of all samples together; it and the next two are None where nobody counted.
+        synaptic_operations: synapses that a spike passed.
+        updates: synapses that the rule changed or tried to, a factor of zero left out.
+        steps: time steps on the target.
+        seconds: it took.
+    """
+
+    executor: str
+    weights: tuple[np.ndarray, ...]
+    predictions: np.ndarray
+    spikes: dict[str, int] | None
+    synaptic_operations: int | None
+    updates: int | None
+    steps: int
+    seconds: float

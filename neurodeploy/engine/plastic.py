@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -15,34 +14,10 @@ import numpy as np
 
 from neurodeploy.engine import plastic_integer, plastic_real
 from neurodeploy.ir.onchip import PlasticProgram
+from neurodeploy.results import LearningRun
 
 CHUNK_SAMPLES = 64
 """Samples between two reports of progress."""
-
-
-@dataclass(frozen=True, eq=False)
-class LearningRun:
-    """What a stretch of learning came to.
-
-    Args:
-        executor: who ran it.
-        weights: of all synapses afterwards, as `PlasticProgram.weights`.
-        predictions: int64 (sample,), argmax of output spikes while learning; the lowest index wins a tie.
-        spikes: population -> spikes of all samples together; it and the next two are None where nobody counted.
-        synaptic_operations: synapses that a spike passed.
-        updates: synapses that the rule changed or tried to, a factor of zero left out.
-        steps: time steps on the target.
-        seconds: it took.
-    """
-
-    executor: str
-    weights: tuple[np.ndarray, ...]
-    predictions: np.ndarray
-    spikes: dict[str, int] | None
-    synaptic_operations: int | None
-    updates: int | None
-    steps: int
-    seconds: float
 
 
 class PlasticEngine:

@@ -52,6 +52,21 @@ def estimate(activity: Activity, profile: HardwareProfile) -> EnergyReport:
     return EnergyReport(default, total, layers, tuple(used))
 
 
+def of_learning(updates: int, profile: HardwareProfile) -> Energy | None:
+    """Return the energy of so many changes of a synapse, over all models that know one; None when none does."""
+    data = {
+        name: profile.data[f"energy_models.{name}.learning_update"]
+        for name in profile.tables["energy_models"]
+        if f"energy_models.{name}.learning_update" in profile.data
+    }
+    if not data:
+        return None
+    usual = data.get(profile.energy_model()) or next(iter(data.values()))
+    lows = [datum.value if datum.low is None else datum.low for datum in data.values()]
+    highs = [datum.value if datum.high is None else datum.high for datum in data.values()]
+    return Energy(*(updates * value * PICO for value in (usual.value, min(lows), max(highs))))
+
+
 class _Model:
     """One set of constants, read by event; a model that names no separate format uses its one synop figure."""
 

@@ -219,6 +219,15 @@ class PlasticProgram:
         """The weights of all synapses, per population forward and then recurrent."""
         return tuple(synapses.weight for population in self.populations for synapses in population.synapses)
 
+    def frozen(self) -> PlasticProgram:
+        """Return the program with nothing plastic: it answers, and does not learn."""
+        populations = []
+        for population in self.populations:
+            forward = replace(population.forward, plastic=False)
+            recurrent = population.recurrent and replace(population.recurrent, plastic=False)
+            populations.append(replace(population, forward=forward, recurrent=recurrent))
+        return replace(self, populations=tuple(populations))
+
     def learned(self, weights: Sequence[np.ndarray]) -> PlasticProgram:
         """Return the program with other `weights`, in the order of the property."""
         given = iter(weights)

@@ -7,8 +7,9 @@ perhaps by itself. What else there is, is refused with its reason.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,8 @@ INITIALS = ("trained", "random")
 INITIAL_GAIN = 2.0
 """Random weights are uniform within this many thresholds over the root of the fan-in."""
 RECURRENT_GAIN = 0.5
+EPOCH_SEEDS = 1000
+"""Seeds of what is drawn while learning are this far apart, an epoch's offset between them."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class OnlineOptions:
 
     Args:
         rate, readout_rate: of hidden and of output synapses, per step, in thresholds.
+        decay: factor on both after every epoch.
         kappa: what is left of the output's filtered spikes after a step.
         goal: filtered spikes the right output is to reach.
         width: of psi, in thresholds, a power of two.
@@ -39,11 +43,12 @@ class OnlineOptions:
     """
 
     rate: float = 2e-3
-    readout_rate: float = 1e-3
-    kappa: float = 0.9
-    goal: float = 8.0
+    readout_rate: float = 2e-3
+    decay: float = 0.85
+    kappa: float = 0.8
+    goal: float = 6.0
     width: int = 2
-    regularizer: float = 0.1
+    regularizer: float = 0.3
     target_rate: float = 0.1
     plastic: tuple[str, ...] = ()
     initial: str = "trained"
@@ -53,6 +58,7 @@ class OnlineOptions:
         claims = [
             (self.rate >= 0, f"rate is {self.rate}"),
             (self.readout_rate >= 0, f"readout_rate is {self.readout_rate}"),
+            (0 < self.decay <= 1, f"decay is {self.decay}"),
             (0 <= self.kappa < 1, f"kappa is {self.kappa}"),
             (self.goal > 0, f"goal is {self.goal}"),
             (self.width in (1, 2, 4, 8), f"width is {self.width}"),
@@ -65,11 +71,26 @@ class OnlineOptions:
         raise_all(UsageError, [Finding("ND413", "learning", what, why, fix) for holds, what in claims if not holds])
 
 
-def plastic_program(network: Network, steps: int, options: OnlineOptions) -> PlasticProgram:
+def online_options(**given: Any) -> OnlineOptions:
+    """Return options from named values.
+
+    Raises:
+        UsageError: ND413 for a name that is no option, or a value out of range.
+    """
+    known = [field.name for field in fields(OnlineOptions)]
+    unknown = sorted(set(given) - set(known))
+    if unknown:
+        what, why = f"option {', '.join(unknown)}", f"options are {', '.join(known)}"
+        raise UsageError(Finding("ND413", "learning", what, why, "use one of these"))
+    return OnlineOptions(**given)
+
+
+def plastic_program(network: Network, steps: int, options: OnlineOptions, epoch: int = 0) -> PlasticProgram:
     """Return how a lowered `network` learns in real numbers.
 
     Args:
         steps: of a sample.
+        epoch: counted from 0; rates decay and what is drawn while learning differs from epoch to epoch.
 
     Raises:
         UnsupportedError: ND146 with everything that cannot learn.
@@ -93,7 +114,7 @@ def plastic_program(network: Network, steps: int, options: OnlineOptions) -> Pla
         feedback = random.normal(size=(node.size, classes)) / np.sqrt(classes) if hidden else None
         factor = RealFactor(
             feedback,
-            theta * (options.rate if hidden else options.readout_rate),
+            theta * (options.rate if hidden else options.readout_rate) * options.decay**epoch,
             options.width,
             options.regularizer if hidden else 0.0,
             options.target_rate,
@@ -110,7 +131,8 @@ def plastic_program(network: Network, steps: int, options: OnlineOptions) -> Pla
                 factor,
             )
         )
-    return PlasticProgram(tuple(populations), RealReadout(options.kappa, options.goal), steps, options.seed)
+    seed = EPOCH_SEEDS * options.seed + epoch
+    return PlasticProgram(tuple(populations), RealReadout(options.kappa, options.goal), steps, seed)
 
 
 def with_weights(network: Network, program: PlasticProgram) -> Network:

@@ -5,8 +5,13 @@ processes, to embed in a Lava program of one's own. Importing this package does 
 """
 
 from neurodeploy.backends.loihi2.lava_compat import availability
+from neurodeploy.backends.loihi2.learn import learn
 from neurodeploy.backends.loihi2.place import place
+from neurodeploy.backends.loihi2.plastic_formats import frozen_program, integer_program, real_weights
 from neurodeploy.backends.loihi2.quantize import payloads, quantize
 from neurodeploy.backends.loihi2.run import run
 
-__all__ = ["availability", "payloads", "place", "quantize", "run"]
+__all__ = [
+    "availability", "frozen_program", "integer_program", "learn", "payloads", "place", "quantize", "real_weights",
+    "run",
+]  # fmt: skip

@@ -12,9 +12,9 @@ import numpy as np
 from neurodeploy.backends.loihi2 import job
 from neurodeploy.backends.loihi2.lava_compat import availability
 from neurodeploy.backends.loihi2.run import EXECUTORS, Progress, await_result, supervised_worker
-from neurodeploy.engine.plastic import LearningRun
 from neurodeploy.errors import BackendUnavailableError
 from neurodeploy.ir.onchip import PlasticProgram
+from neurodeploy.results import LearningRun
 
 MODELS = ("fused", "engine")
 """One process for the whole chain, or a LearningDense per group of synapses."""

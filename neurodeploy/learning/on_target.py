@@ -1,0 +1,158 @@
+"""Learning on the target, epoch by epoch: order, encoding, checkpoint and curve; who computes it is said outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neurodeploy.datasets import Dataset, Encoding, Recordings
+from neurodeploy.errors import Finding, LoadError
+from neurodeploy.ir.onchip import PlasticProgram
+from neurodeploy.results import LearningRun
+
+Weights = tuple[np.ndarray, ...]
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass over the data.
+
+    Args:
+        epoch: counted from 1.
+        accuracy: of the answers given while taught; the label is heard within the sample, so it is an upper bound.
+        test_accuracy: of the weights after it, nothing learning.
+        synaptic_operations, updates: see `LearningRun`; None where nobody counted.
+        steps: on the target; seconds: they took.
+    """
+
+    epoch: int
+    accuracy: float
+    test_accuracy: float
+    synaptic_operations: int | None
+    updates: int | None
+    steps: int
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What is learned from and how long.
+
+    Args:
+        program_of: epoch, counted from 0 -> the program with its rates and seeds; weights are put in later.
+        execute: runs a program on spikes (sample, step, input) and labels.
+        answer: predictions of a program in which nothing is plastic.
+        data, encoding: training samples; `test` are judged after every epoch.
+        limit: how many training samples, the first ones; None: all.
+        seed: of the order and of the spikes of every epoch.
+        record: what a checkpoint must agree with, plain values.
+    """
+
+    program_of: Callable[[int], PlasticProgram]
+    execute: Callable[[PlasticProgram, np.ndarray, np.ndarray, Callable[[int, int], None] | None], LearningRun]
+    answer: Callable[[PlasticProgram, np.ndarray, np.ndarray], np.ndarray]
+    data: Dataset | Recordings
+    test: tuple[np.ndarray, np.ndarray]
+    encoding: Encoding
+    epochs: int
+    limit: int | None
+    seed: int
+    record: dict[str, Any]
+
+
+def learn(plan: Plan, checkpoint: Path | None, progress: Progress | None = None) -> tuple[Weights, list[Pass], int]:
+    """Learn for all epochs and return the weights, the curve, and after how many epochs it was resumed.
+
+    After every epoch the checkpoint is written whole or not at all; an interrupted run goes on from it and ends with
+    the same weights as without the interruption.
+
+    Raises:
+        LoadError: ND076 when the checkpoint is damaged or of another run.
+    """
+    resumed = None if checkpoint is None else _read(checkpoint, plan.record)
+    weights, curve = resumed or (plan.program_of(0).weights, [])
+    already = len(curve)
+    for epoch in range(already, plan.epochs):
+        program = plan.program_of(epoch).learned(weights)
+        spikes, labels = _samples(plan, epoch)
+        told = None
+        if progress is not None:
+            told = _telling(progress, f"epoch {epoch + 1} of {plan.epochs}")
+        run = plan.execute(program, spikes, labels, told)
+        weights = run.weights
+        answers = plan.answer(program.frozen().learned(weights), *plan.test)
+        curve.append(
+            Pass(
+                epoch + 1,
+                float(np.mean(run.predictions == labels)),
+                float(np.mean(answers == plan.test[1])),
+                run.synaptic_operations,
+                run.updates,
+                run.steps,
+                run.seconds,
+            )
+        )
+        if checkpoint is not None:
+            _write(checkpoint, plan.record, weights, curve)
+    return weights, curve, already
+
+
+def as_samples(inputs: np.ndarray) -> np.ndarray:
+    """Return encoded input (step, sample, *neuron) as (sample, step, input)."""
+    return np.ascontiguousarray(inputs.swapaxes(0, 1)).reshape(inputs.shape[1], inputs.shape[0], -1)
+
+
+def _samples(plan: Plan, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the spikes and labels of an epoch, in an order and with spikes of its own."""
+    numbers = np.arange(len(plan.data.labels))[: plan.limit]
+    order = np.random.default_rng((plan.seed, 1, epoch)).permutation(numbers)
+    encoding = plan.encoding
+    if encoding.kind == "rate":
+        encoding = replace(encoding, seed=int(np.random.default_rng((plan.seed, 2, epoch)).integers(2**31)))
+    return as_samples(plan.data.encode(encoding, order)), plan.data.labels[order]
+
+
+def _telling(progress: Progress, what: str) -> Callable[[int, int], None]:
+    return lambda done, total: progress(what, done, total)
+
+
+def _write(path: Path, record: dict[str, Any], weights: Weights, curve: list[Pass]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            told = json.dumps({"record": record, "curve": [asdict(row) for row in curve]})
+            arrays = {f"weights_{index}": weight for index, weight in enumerate(weights)}
+            np.savez(file, allow_pickle=False, told=np.array(told), **arrays)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _read(path: Path, record: dict[str, Any]) -> tuple[Weights, list[Pass]] | None:
+    if not path.exists():
+        return None
+    fix = "begin anew with --restart, or write elsewhere with -o"
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            told = json.loads(str(stored["told"]))
+            weights = tuple(stored[f"weights_{index}"] for index in range(len(stored.files) - 1))
+        curve = [Pass(**row) for row in told["curve"]]
+    except Exception as error:
+        what, why = "the checkpoint cannot be read", f"{type(error).__name__}: {str(error)[:200]}"
+        raise LoadError(Finding("ND076", str(path), what, why, fix)) from error
+    wanted = json.loads(json.dumps(record))
+    if told["record"] != wanted:
+        differ = sorted(key for key in wanted if told["record"].get(key) != wanted[key])
+        what, why = "an interrupted run with other settings lies here", f"they differ in {', '.join(differ)}"
+        raise LoadError(Finding("ND076", str(path), what, why, fix))
+    return weights, curve

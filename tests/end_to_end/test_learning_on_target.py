@@ -1,0 +1,83 @@
+"""A compiled network learns on its target: from the command line, resumed, and deployed as it was learned."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from neurodeploy import cli, load_artifact, pipeline, save_artifact
+from neurodeploy.datasets import Encoding
+from neurodeploy.errors import LoadError, UnsupportedError, UsageError
+from neurodeploy.lowering.plastic import OnlineOptions
+from tests.plastic_programs import network
+
+FLOOR = {"fixed": 0.90, "float": 0.93}
+FROZEN = ("lif2",)
+
+
+@pytest.fixture(scope="module")
+def untrained():
+    """An artefact of random weights, 64-64-10, for digits in 20 steps."""
+    return pipeline.compile(network((64, 64, 10), beta=0.8), "loihi2-sim", encoding=Encoding("rate", 20))
+
+
+@pytest.mark.parametrize("arithmetic", FLOOR)
+def test_digits_are_learned_from_random_weights_and_stay_learned_when_deployed(untrained, arithmetic):
+    """Above the floors, and above what the read-out alone learns from the same random hidden weights."""
+    random = OnlineOptions(initial="random")
+    learned, outcome = pipeline.learn(untrained, "digits", arithmetic=arithmetic, options=random)
+    readout_only = OnlineOptions(initial="random", plastic=FROZEN)
+    control = pipeline.learn(untrained, "digits", arithmetic=arithmetic, options=readout_only)[1]
+    assert outcome["accuracy_before"] < 0.3
+    assert outcome["accuracy_after"] >= FLOOR[arithmetic]
+    assert outcome["accuracy_after"] > control["accuracy_after"]
+    assert learned.provenance["learning"]["accuracy_after"] == outcome["accuracy_after"]
+
+
+def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(untrained, tmp_path):
+    checkpoint = tmp_path / "learned.ndc.unfinished"
+    whole, _ = pipeline.learn(untrained, "digits", epochs=2, limit=200)
+
+    class StopError(Exception):
+        pass
+
+    def stop(what, done, total):
+        if what.startswith("epoch 2"):
+            raise StopError
+
+    with pytest.raises(StopError):
+        pipeline.learn(untrained, "digits", epochs=2, limit=200, checkpoint=checkpoint, progress=stop)
+    resumed, outcome = pipeline.learn(untrained, "digits", epochs=2, limit=200, checkpoint=checkpoint)
+    assert outcome["resumed_after"] == 1
+    assert resumed.fingerprint == whole.fingerprint
+    with pytest.raises(LoadError, match="other settings"):
+        pipeline.learn(untrained, "digits", epochs=3, limit=200, checkpoint=checkpoint)
+
+
+def test_the_command_learns_on_lava_what_it_learns_on_the_engine(untrained, tmp_path, capsys):
+    """Same arrays, byte for byte, and one JSON object on standard output."""
+    start = save_artifact(untrained, tmp_path / "start.ndc")
+    arrays = {}
+    for on in ("engine", "lava"):
+        out = tmp_path / f"{on}.ndc"
+        words = ["learn", str(start), "--rule", "eprop", "--data", "digits", "--on", on, "-o", str(out), "--json"]
+        assert cli.main([*words, "--epochs", "1", "--limit", "20", "--initial", "random"]) == 0
+        assert json.loads(capsys.readouterr().out)["artifact"] == str(out)
+        assert out.with_suffix(".png").is_file()
+        arrays[on] = (out / "arrays.npz").read_bytes()
+        assert not np.array_equal(load_artifact(out).program.projections[0].synapses.mantissa, 0)
+    assert arrays["engine"] == arrays["lava"]
+
+
+def test_what_cannot_learn_is_refused_with_its_reason(untrained):
+    currents = pipeline.compile(network((64, 64, 10)), "loihi2-sim", encoding=Encoding("direct", 20))
+    with pytest.raises(UnsupportedError, match="graded input"):
+        pipeline.learn(currents, "digits", epochs=1, limit=5)
+    with pytest.raises(UsageError, match="no such rule on the target"):
+        pipeline.learn(untrained, "digits", rule="hebb")
+    with pytest.raises(UsageError, match="the populations are lif1, lif2"):
+        pipeline.learn(untrained, "digits", options=OnlineOptions(plastic=("lif9",)))
+    with pytest.raises(UsageError, match="decay is 0"):
+        OnlineOptions(decay=0)
