@@ -126,12 +126,22 @@ def hidden(arch: str, dataset: str) -> str:
     return known[arch]
 
 
-def build(arch: str, source: Input, classes: int, neurons: Neurons, seed: int, *, gain: float = 1.0) -> Network:
+def build(
+    arch: str,
+    source: Input,
+    classes: int,
+    neurons: Neurons,
+    seed: int,
+    *,
+    gain: float = 1.0,
+    recurrent_gain: float | None = None,
+) -> Network:
     """Return a network of random weights: U(-g, g) with g = gain / sqrt(fan-in), as PyTorch's layers begin.
 
     Args:
         arch: a description (see above).
         gain: factor on the usual range.
+        recurrent_gain: the same for recurrent weights; None: as `gain`.
 
     Raises:
         UsageError: ND071 when the description cannot be read or does not fit the input.
@@ -147,7 +157,7 @@ def build(arch: str, source: Input, classes: int, neurons: Neurons, seed: int, *
         edges.append(Edge(at, name))
         at = name
 
-    def weights(*form: int) -> np.ndarray:
+    def weights(*form: int, gain: float = gain) -> np.ndarray:
         reach = gain / sqrt(prod(form[1:]))
         return _single(random.uniform(-reach, reach, form))
 
@@ -158,7 +168,8 @@ def build(arch: str, source: Input, classes: int, neurons: Neurons, seed: int, *
             raise UsageError(_unfit(arch, f"recurrence by {kernel} x {kernel} kernels", "only odd ones keep the size"))
         if recurrent:
             inner, pad = f"{name}.recurrent", (kernel // 2,) * 2
-            own = weights(form[0], form[0], *(kernel,) * 2) if kernel else weights(*form, *form)
+            reads = (form[0], form[0], kernel, kernel) if kernel else (*form, *form)
+            own = weights(*reads, gain=gain if recurrent_gain is None else recurrent_gain)
             nodes[inner] = Conv(own, form, (1, 1), pad, (1, 1)) if kernel else Linear(own)
             edges.extend((Edge(name, inner, 1), Edge(inner, name)))
 

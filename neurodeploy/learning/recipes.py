@@ -23,7 +23,7 @@ class Recipe:
     Args:
         neurons: of every layer; rules with an architecture of their own have neurons of their own.
         epochs, batch: passes over the training split, samples per update.
-        gain: factor on the usual range of initial weights.
+        gain, recurrent_gain: factors on the usual range of initial weights; a recurrent one of None is as the other.
         arch: architecture when none is named.
         encoding: of images, when not the dataset's usual one.
         options: fields of the rule's Options that differ from their defaults.
@@ -33,6 +33,7 @@ class Recipe:
     epochs: int = 30
     batch: int = 64
     gain: float = 1.0
+    recurrent_gain: float | None = None
     arch: str = "ff"
     encoding: Encoding | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -41,6 +42,9 @@ class Recipe:
 PIXELS = Neurons(beta=0.9, threshold=1.0)
 EVENTS = Neurons(beta=0.9, threshold=1.0, alpha=0.5)
 """A synaptic current that lasts a step or two, as the paper's networks have."""
+BRIEF = Neurons(beta=0.5, threshold=1.0, alpha=0.5)
+"""In steps of ten milliseconds, about the memory of the paper's DECOLLE. A longer one sums up a spike so often that one
+update throws the potential far from threshold, where nothing is learned any more."""
 CURRENTS = {"noise": 0.1}
 """Noise on pixels that are injected as currents keeps a small dataset from being learned by heart."""
 FREE = Neurons(beta=1.0, threshold=2.0)
@@ -80,6 +84,8 @@ EQUILIBRIUM = {
     "*": Recipe(FREE, epochs=30, arch="100f"),
 }
 
+DECOLLE_SPEECH = Recipe(BRIEF, batch=16, options={"rate": 1e-3, "scale": 2.0, "surrogate": "triangle"})
+
 RECIPES: dict[str, Mapping[str, Recipe]] = {
     "bptt": BACKPROPAGATION,
     "fa": BACKPROPAGATION,
@@ -92,7 +98,17 @@ RECIPES: dict[str, Mapping[str, Recipe]] = {
     "decolle": {
         "digits": Recipe(PIXELS, epochs=40, options={"rate": 1e-2, **CURRENTS}),
         "mnist": Recipe(PIXELS, epochs=10, batch=128, options={"rate": 2e-3}),
-        "fsdd": Recipe(Neurons(beta=0.5, threshold=1.0), options={"rate": 1e-2, **WIDE}),
+        "nmnist": Recipe(BRIEF, batch=16, options={"rate": 1e-3, "scale": 2.0, **WIDE}),
+        "nmnist-simulated": Recipe(
+            Neurons(beta=0.5, threshold=1.0, alpha=0.7),
+            batch=16,
+            gain=2.0,
+            recurrent_gain=0.1,
+            options={"rate": 1e-3, "scale": 2.0, **WIDE},
+        ),
+        "fsdd": DECOLLE_SPEECH,
+        "timit": DECOLLE_SPEECH,
+        "timit-sample": DECOLLE_SPEECH,
         "*": Recipe(EVENTS, options={"rate": 5e-3, **WIDE}),
     },
     "spide": {

@@ -75,11 +75,13 @@ class Settings:
     device: str = "cpu"
 
     def to_plain(self) -> dict[str, Any]:
-        """Return everything that decides the result as JSON values."""
+        """Return everything that decides the result as JSON values; a recurrent gain only where it differs."""
         plain = asdict(self)
         plain["recipe"]["neurons"]["reset"] = str(self.recipe.neurons.reset)
         plain["recipe"]["options"] = dict(self.recipe.options)
         del plain["recipe"]["encoding"]
+        if self.recipe.recurrent_gain is None:
+            del plain["recipe"]["recurrent_gain"]
         return plain
 
     @property
@@ -302,7 +304,13 @@ def begin(chosen: Settings, data: datasets.Dataset | datasets.Recordings) -> Lea
     else:
         hidden = architectures.hidden(chosen.arch, chosen.dataset)
         network = architectures.build(
-            hidden, source, data.classes, chosen.recipe.neurons, chosen.seed, gain=chosen.recipe.gain
+            hidden,
+            source,
+            data.classes,
+            chosen.recipe.neurons,
+            chosen.seed,
+            gain=chosen.recipe.gain,
+            recurrent_gain=chosen.recipe.recurrent_gain,
         )
     network = replace(network, dt_s=DT_S, encoding=chosen.encoding.to_plain())
     learner: Learner = getattr(entry.home, entry.learner)(network, options, chosen.seed)
