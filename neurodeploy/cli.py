@@ -36,6 +36,7 @@ RULES = ("bptt", "fa", "dfa", "eprop", "decolle", "spide", "ide", "stdp", "rstdp
 """As in `learning.RULES`, which would import too much for --help."""
 VERIFY_SAMPLES = {"lava": 20}
 VERIFY_SAMPLES_OTHERWISE = 200
+VERIFY_LEARNING_SAMPLES = 5
 """Samples that verify compares when not told: few on Lava's runtime, which takes milliseconds for every step."""
 DATASET_OF_PIXELS = {64: "digits", 784: "mnist", 3072: "cifar10"}
 DATASET_OF_ROWS = {8: "digits", 28: "mnist"}
@@ -274,14 +275,29 @@ def verify(
         str | None, typer.Option("--data", metavar="DATA", help="As for run; default by the model's input.")
     ] = None,
     limit: Limit = None,
+    learning: Annotated[
+        bool, typer.Option("--learning", help="Compare how a model that has learned goes on learning.")
+    ] = False,
+    process: Annotated[
+        str, typer.Option("--process", metavar="HOW", help="With --learning on Lava: engine or fused.")
+    ] = "engine",
     timeout: Timeout = None,
     as_json: Json = False,
 ) -> Answer:
     """Prove that a compiled model equals an authority, or say where not."""
-    from neurodeploy import display, pipeline, summary
+    from neurodeploy import display, onchip, pipeline, summary
     from neurodeploy.artifact import load_artifact, save_artifact
 
     model = load_artifact(artifact)
+    if learning:
+        limit = limit or VERIFY_LEARNING_SAMPLES
+        _note(f"verifying how it learns against {against}, {limit} samples")
+        with _progress(f"running {against}") as progress:
+            model, certificate = onchip.verify(
+                model, against=against, process=process, limit=limit, progress=progress, timeout_s=timeout
+            )
+        save_artifact(model, artifact)
+        return Answer(certificate, display.show_learning_certificate, onchip.verification_error(certificate))
     data = data or _usual_data(model)
     limit = limit or VERIFY_SAMPLES.get(against, VERIFY_SAMPLES_OTHERWISE)
     samples = pipeline.read_data(data, model.program.encoding, model.program.input.shape, limit)
@@ -323,19 +339,18 @@ def learn(
     as_json: Json = False,
 ) -> Answer:
     """Let a compiled network learn while it runs on its target; an interrupted run goes on where it was."""
-    from neurodeploy import display, pipeline, plots
+    from neurodeploy import display, onchip, plots
     from neurodeploy.artifact import load_artifact, save_artifact
-    from neurodeploy.lowering.plastic import online_options
 
     model = load_artifact(artifact)
     named = dict(map(_option, option or []))
-    chosen = online_options(**named, plastic=tuple(plastic or ()), initial=initial, seed=seed)
+    chosen = onchip.options(rule, **named, plastic=tuple(plastic or ()), initial=initial, seed=seed)
     _make_writable(out.resolve().parent)
     kept = unfinished(out)
     if restart:
         kept.unlink(missing_ok=True)
     with _bars() as progress:
-        learned, outcome = pipeline.learn(
+        learned, outcome = onchip.learn(
             model,
             data,
             rule=rule,

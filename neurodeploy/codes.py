@@ -291,6 +291,8 @@ EXPLANATIONS: dict[str, str] = {
     "accuracy would be meaningless, so none is given. Renumber the labels of the .npz file.",
     "ND413": "Learning on the target was asked for with a number out of its range, or for a population the model does "
     "not have. `neurodeploy inspect` lists the populations.",
+    "ND414": "What is verified here is how a model learns, and this one has no record of having learned on a target. "
+    "`neurodeploy learn` writes an artefact that has one.",
     "ND429": "neurodeploy itself failed: an exception nobody foresaw. It is our defect. NEURODEPLOY_DEBUG=1 in the "
     "environment prints where it happened; please report that together with the command.",
     # ND430-ND449: attacks, backdoors and what representations hold

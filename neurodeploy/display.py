@@ -69,6 +69,10 @@ def show_learning(console: Console, plain: Plain) -> None:
     spent = plain["learning_energy_joule"]
     if spent is not None:
         _line(console, f"energy    {_joule(spent['joule'])} of learning updates, estimated")
+    if plain["body"]:
+        _line(console, f"frozen    {', '.join(plain['body'])}, as compiled")
+    for line in plain["limits"]:
+        _line(console, f"limit     {line}")
     scores = f"{plain['accuracy_before']:.2%} before, {plain['accuracy_after']:.2%} after"
     _line(console, f"accuracy  {scores}, of {plain['test_samples']:,} test samples, as deployed", "bold")
     again = f", resumed after epoch {plain['resumed_after']}" if plain["resumed_after"] else ""
@@ -181,6 +185,22 @@ def show_certificate(console: Console, plain: Plain) -> None:
         _line(console, f"cause     {first['likely_cause']}")
     _line(console, f"verdict   {verdict}")
     _show_substitutions(console, plain["substitutions"])
+
+
+def show_learning_certificate(console: Console, plain: Plain) -> None:
+    """Print whether two runs of the same learning had the same weights, and the first synapse that did not."""
+    _line(console, _headline(plain), "bold green" if plain["verified"] else "bold red")
+    data = plain["input"]
+    _line(console, f"rule      {plain['rule']}, {plain['arithmetic']}")
+    _line(console, f"input     {data['name']}, {data['samples']:,} samples x {data['steps']:,} steps")
+    _line(console, f"weights   {plain['compared']:,} compared, one per synapse and step; {plain['differ']:,} differ")
+    if plain["largest"]:
+        _line(console, f"largest   difference {plain['largest']:.1e} of the largest weight of its group")
+    first = plain["first_divergence"]
+    if first is not None:
+        place = f"step {first['step']} (sample {first['sample']}, its step {first['step_in_sample']})"
+        synapse = f"{first['synapses']}[{first['post']}, {first['pre']}]"
+        _line(console, f"first     {place}, {synapse}: {first['expected']:g} became {first['actual']:g}")
 
 
 def show_evaluation(console: Console, plain: Plain) -> None:
@@ -341,6 +361,8 @@ def _show_certificates(console: Console, certificates: list[Plain]) -> None:
     for certificate in certificates:
         data = certificate["input"]
         on = f"{data['name']}, {data['samples']:,} samples x {data['steps']:,} steps"
+        if certificate.get("kind") == "learning":
+            on = f"learning by {certificate['rule']}, {on}"
         style = "green" if certificate["verified"] else "bold red"
         verdict = "verified" if certificate["verified"] else "failed"
         _line(console, f"{verdict:<9} {_headline(certificate)} ({on})", style)

@@ -9,7 +9,7 @@ Nothing here does arithmetic: each function calls the room that does, in the ord
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.metadata import version
 from math import prod
@@ -21,7 +21,6 @@ import numpy as np
 
 from neurodeploy import datasets
 from neurodeploy.artifact import CompiledModel, array_fingerprint
-from neurodeploy.engine import plastic as engine_plastic
 from neurodeploy.engine.fast import run_fast
 from neurodeploy.engine.real import run_real
 from neurodeploy.engine.reference import run_reference
@@ -30,18 +29,12 @@ from neurodeploy.evaluation import activity, energy, fidelity, rounding
 from neurodeploy.hardware import HardwareProfile, load_profile
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.nodes import InputKind, grid_levels
-from neurodeploy.ir.onchip import PlasticProgram
-from neurodeploy.learning import on_target
 from neurodeploy.lowering import lower
-from neurodeploy.lowering.plastic import OnlineOptions, plastic_program, with_weights
-from neurodeploy.results import LearningRun, RunResult
+from neurodeploy.results import RunResult
 
 Progress = Callable[[int, int], None]
 BACKENDS = {"loihi2": "neurodeploy.backends.loihi2"}
 EXECUTORS = ("engine", "lava", "lava-models")
-PROCESSES = ("fused", "engine")
-RULES_ON_TARGET = ("eprop",)
-ARITHMETICS = ("float", "fixed")
 AUTHORITIES = ("lava", "lava-models", "engine", "source")
 CALIBRATION_SAMPLES = 256
 """Samples of calibration data that are run in real numbers to measure ranges."""
@@ -95,7 +88,7 @@ def compile(
         NeurodeployError: whatever the rooms on the way refuse, with every finding at once.
     """
     profile = load_profile(target)
-    backend = _backend(profile.backend)
+    backend = backend_of(profile)
     network = model if isinstance(model, Network) else load(model, allow=allow, **loading)
     network = _with_encoding(network, steps, encoding)
     ranges = None
@@ -132,7 +125,7 @@ def read_data(data: str | Path, encoding: dict | None, shape: tuple[int, ...], l
     labels: np.ndarray | None
     if str(data) in datasets.NAMES:
         if encoding is None:
-            raise UsageError(_no_encoding(str(data)))
+            raise UsageError(no_encoding(str(data)))
         dataset = datasets.load(str(data), limit=limit)
         name, labels = dataset.name, dataset.labels
         inputs = dataset.encode(datasets.Encoding.from_plain(encoding))
@@ -161,12 +154,11 @@ def run(
         UsageError: ND401 for any other executor.
         UnsupportedError: ND220, ND221 for input the model was not compiled for.
     """
-    backend = _backend(model.profile.backend)
+    backend = backend_of(model.profile)
     payload = backend.payloads(model.program.input, samples.inputs)
     if on == "engine":
         return run_fast(model.program, payload, record_states, progress)
-    if on not in EXECUTORS:
-        raise UsageError(_unknown("executor", on, EXECUTORS))
+    refuse_unknown("executor", on, EXECUTORS)
     return backend.run(
         model.program, payload, on=on, record_states=record_states, progress=progress, timeout_s=timeout_s
     )
@@ -189,8 +181,7 @@ def verify(
     Raises:
         UsageError: ND401 for any other authority.
     """
-    if against not in AUTHORITIES:
-        raise UsageError(_unknown("authority", against, AUTHORITIES))
+    refuse_unknown("authority", against, AUTHORITIES)
     ours = run(model, samples, on="engine", record_states=True)
     if against == "source":
         theirs = import_module("neurodeploy.frontends.source").run_source(
@@ -198,7 +189,7 @@ def verify(
         )
         outcome = rounding.certify(model, samples.inputs, samples.labels, theirs, ours)
     else:
-        payload = _backend(model.profile.backend).payloads(model.program.input, samples.inputs)
+        payload = backend_of(model.profile).payloads(model.program.input, samples.inputs)
         if against == "engine":
             theirs = run_reference(model.program, payload)
         else:
@@ -219,113 +210,6 @@ def verify(
         **outcome,
     }
     return replace(model, certificates=(*model.certificates, certificate)), certificate
-
-
-def learn(
-    model: CompiledModel,
-    data: str,
-    *,
-    rule: str = "eprop",
-    on: str = "engine",
-    arithmetic: str = "fixed",
-    epochs: int = 10,
-    limit: int | None = None,
-    process: str = "fused",
-    options: OnlineOptions | None = None,
-    checkpoint: Path | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
-    timeout_s: float | None = None,
-) -> tuple[CompiledModel, dict[str, Any]]:
-    """Let `model` learn from a dataset's training split while it runs, and return the learned model and what happened.
-
-    Args:
-        data: a dataset's name; its test split is judged before, after every epoch, and after.
-        on: "engine", "lava" or "lava-models".
-        arithmetic: "fixed" for the integers of the target's learning engine, "float" for real numbers, which are
-            quantized afterwards.
-        limit: how many training samples, the first ones.
-        process: on Lava, "fused" or "engine": one process, or Lava's own learning engine.
-        checkpoint: where to keep what is learned after every epoch, and to go on from.
-
-    Raises:
-        UsageError: ND401 for an unknown rule, executor, arithmetic or process, ND402 when the model records no
-            encoding, ND413 for options out of range.
-        UnsupportedError: ND146 for a network that cannot learn on its target.
-    """
-    for kind, given, known in (
-        ("rule on the target", rule, RULES_ON_TARGET),
-        ("executor", on, EXECUTORS),
-        ("arithmetic", arithmetic, ARITHMETICS),
-        ("process", process, PROCESSES),
-    ):
-        if given not in known:
-            raise UsageError(_unknown(kind, given, known))
-    if model.program.encoding is None:
-        raise UsageError(_no_encoding(data))
-    chosen, backend, fixed = options or OnlineOptions(), _backend(model.profile.backend), arithmetic == "fixed"
-    encoding = datasets.Encoding.from_plain(model.program.encoding)
-    network, training = lower(model.source), datasets.load(data, "train")
-    samples = read_data(data, model.program.encoding, model.program.input.shape)
-    before = evaluate(model, samples, run(model, samples))
-
-    def program_of(epoch: int) -> PlasticProgram:
-        real = plastic_program(network, encoding.steps, chosen, epoch)
-        return backend.integer_program(model.program, real, chosen.initial == "random") if fixed else real
-
-    def execute(program: PlasticProgram, spikes: np.ndarray, labels: np.ndarray, told: Progress | None) -> LearningRun:
-        if on == "engine":
-            return engine_plastic.learn(program, spikes, labels, told)
-        return backend.learn(program, spikes, labels, on=on, model=process, progress=told, timeout_s=timeout_s)[0]
-
-    assert samples.labels is not None
-    record: dict[str, Any] = {
-        "rule": rule,
-        "on": on,
-        "arithmetic": arithmetic,
-        "process": process,
-        "data": training.name,
-    }
-    record |= {"epochs": epochs, "limit": limit, "options": asdict(chosen), "program": model.fingerprint}
-    plan = on_target.Plan(
-        program_of,
-        execute,
-        lambda program, spikes, labels: engine_plastic.learn(program, spikes, labels).predictions,
-        training,
-        (on_target.as_samples(samples.inputs), samples.labels),
-        encoding,
-        epochs,
-        limit,
-        chosen.seed,
-        record,
-    )
-    weights, curve, resumed_after = on_target.learn(plan, checkpoint, progress)
-    start, learned = program_of(0), program_of(0).learned(weights)
-    if fixed:
-        program = backend.frozen_program(model.program, learned)
-        source = with_weights(network, backend.real_weights(program, learned))
-    else:
-        source = with_weights(network, learned)
-        program = backend.quantize(source, run_real(source, samples.inputs[:, :CALIBRATION_SAMPLES])[1])
-    certificate = record | {"curve": [asdict(row) for row in curve], "accuracy_before": before.accuracy}
-    after = CompiledModel(program, backend.place(program, model.profile), model.profile, source, model.provenance)
-    certificate["accuracy_after"] = evaluate(after, samples, run(after, samples)).accuracy
-    certificate["changes"] = _changes(start, learned)
-    updates = [row.updates for row in curve if row.updates is not None]
-    spent = energy.of_learning(sum(updates), model.profile) if len(updates) == len(curve) else None
-    certificate["learning_energy_joule"] = None if spent is None else asdict(spent)
-    after = replace(after, provenance=model.provenance | {"learning": certificate})
-    return after, certificate | {"resumed_after": resumed_after, "test_samples": len(samples.labels)}
-
-
-def _changes(start: PlasticProgram, learned: PlasticProgram) -> dict[str, dict[str, float]]:
-    """Return per population which share of its weights changed, and by how much on average, in weight units."""
-    found = {}
-    for before, after in zip(start.populations, learned.populations, strict=True):
-        moved = np.concatenate(
-            [(b.weight - a.weight).ravel() for a, b in zip(before.synapses, after.synapses, strict=True)]
-        )
-        found[before.name] = {"share": float(np.mean(moved != 0)), "mean": float(np.abs(moved).mean())}
-    return found
 
 
 def verification_error(certificate: dict[str, Any]) -> VerificationError | None:
@@ -352,7 +236,7 @@ def evaluate(model: CompiledModel, samples: Samples, result: RunResult) -> Evalu
     Raises:
         UsageError: ND412 when a label is no output neuron.
     """
-    payload = _backend(model.profile.backend).payloads(model.program.input, samples.inputs)
+    payload = backend_of(model.profile).payloads(model.program.input, samples.inputs)
     counted = activity.count(model.program, payload, result)
     accuracy = None if samples.labels is None else _accuracy(model, samples.labels, result)
     estimated = energy.estimate(counted, model.profile)
@@ -363,7 +247,7 @@ def evaluate(model: CompiledModel, samples: Samples, result: RunResult) -> Evalu
 
 def availability(profile: HardwareProfile) -> dict[str, Finding | None]:
     """Return for each executor of a target the finding that keeps it from running here, with its remedy, or None."""
-    missing = _backend(profile.backend).availability()
+    missing = backend_of(profile).availability()
     return {executor: None if executor == "engine" else missing for executor in EXECUTORS}
 
 
@@ -371,10 +255,14 @@ def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(n for n in shape if n != 1)
 
 
-def _backend(name: str) -> ModuleType:
-    if name not in BACKENDS:
-        raise UsageError(_unknown("backend", name, tuple(BACKENDS)))
-    return import_module(BACKENDS[name])
+def backend_of(profile: HardwareProfile) -> ModuleType:
+    """Return the backend that a profile names.
+
+    Raises:
+        UsageError: ND401 when there is none of this name.
+    """
+    refuse_unknown("backend", profile.backend, tuple(BACKENDS))
+    return import_module(BACKENDS[profile.backend])
 
 
 def _with_encoding(network: Network, steps: int | None, encoding: datasets.Encoding | None) -> Network:
@@ -415,11 +303,18 @@ def _refuse_unallowed(deviations: Collection[Any], allow: Collection[str]) -> No
         )
 
 
-def _unknown(kind: str, name: str, known: tuple[str, ...]) -> Finding:
-    return Finding("ND401", name, f"no such {kind}", f"known are {', '.join(known)}", "use one of these")
+def refuse_unknown(kind: str, name: str, known: tuple[str, ...]) -> None:
+    """Refuse a name that is none of those known.
+
+    Raises:
+        UsageError: ND401.
+    """
+    if name not in known:
+        raise UsageError(Finding("ND401", name, f"no such {kind}", f"known are {', '.join(known)}", "use one of these"))
 
 
-def _no_encoding(data: str) -> Finding:
+def no_encoding(data: str) -> Finding:
+    """Say that images of `data` have no way in."""
     return Finding(
         "ND402",
         data,

@@ -11,7 +11,8 @@ from neurodeploy.backends.loihi2.quantize import quantize
 from neurodeploy.ir.network import Edge, Network
 from neurodeploy.ir.nodes import LIF, Input, InputKind, Linear, Reset
 from neurodeploy.ir.onchip import PlasticProgram
-from neurodeploy.lowering.plastic import OnlineOptions, plastic_program
+from neurodeploy.lowering.plastic import OnlineOptions
+from neurodeploy.lowering.plastic import program as plastic_program
 
 STEPS = 12
 LIVELY = OnlineOptions(rate=2e-2, readout_rate=2e-2, target_rate=0.2, seed=3)

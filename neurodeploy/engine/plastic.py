@@ -51,6 +51,12 @@ class PlasticEngine:
         self.arithmetic.advance(self.chain, self.state, inputs, target)
         return self.state.spikes[-1]
 
+    def wait(self) -> None:
+        """Advance to the first sample's first input, in silence."""
+        silence = np.zeros(self.program.inputs, np.uint8), np.zeros(self.program.output.size, np.uint8)
+        for _ in range(self.program.start):
+            self.step(*silence)
+
     def present(self, spikes: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Present samples one after the other and return their output spike counts, int64 (sample, output).
 
@@ -61,6 +67,24 @@ class PlasticEngine:
         counts = np.zeros((len(spikes), self.program.output.size), np.int64)
         self.arithmetic.present(self.chain, self.state, spikes, labels, counts)
         return counts
+
+
+def trajectory(program: PlasticProgram, spikes: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return the weights after every time step of such a run, per group of synapses (step, post, pre)."""
+    engine = PlasticEngine(program, program.duration(len(spikes)))
+    targets = np.eye(program.output.size, dtype=np.uint8)[labels]
+    silence, rows = np.zeros(program.inputs, np.uint8), []
+
+    def step(inputs: np.ndarray, target: np.ndarray) -> None:
+        engine.step(inputs, target)
+        rows.append([weight.copy() for weight in engine.weights])
+
+    for _ in range(program.start):
+        step(silence, np.zeros_like(targets[0]))
+    for sample, target in zip(spikes.astype(np.uint8), targets, strict=True):
+        for at in range(program.period):
+            step(sample[at] if at < program.steps else silence, target)
+    return tuple(map(np.stack, zip(*rows, strict=True)))
 
 
 def flat_weights(program: PlasticProgram) -> np.ndarray:
@@ -98,8 +122,9 @@ def learn(
     started = time.perf_counter()
     spikes = np.ascontiguousarray(spikes, np.uint8)
     labels = np.ascontiguousarray(labels, np.int64)
-    steps = len(spikes) * program.period
+    steps = program.duration(len(spikes))
     engine = PlasticEngine(program, steps)
+    engine.wait()
     predictions = np.zeros(len(spikes), np.int64)
     for first in range(0, len(spikes), CHUNK_SAMPLES):
         chunk = slice(first, first + CHUNK_SAMPLES)

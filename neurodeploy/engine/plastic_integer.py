@@ -22,6 +22,7 @@ from neurodeploy.engine.plastic_real import (
     Arrays,
     add,
     rest,
+    step_of_sample,
 )
 from neurodeploy.ir.onchip import (
     ERROR_ONE,
@@ -83,6 +84,7 @@ class Chain(NamedTuple):
     readout_mantissa: int
     seed: int
     steps: int
+    start: int
 
 
 class State(NamedTuple):
@@ -171,6 +173,7 @@ def lay_out(program: PlasticProgram, steps: int) -> Chain:
         readout.mantissa,
         program.seed,
         program.steps,
+        program.start,
     )
 
 
@@ -237,7 +240,7 @@ def advance(chain: Chain, state: State, inputs: np.ndarray, target: np.ndarray) 
     """Advance everything by one time step."""
     last = len(state.v) - 1
     tick = state.tick[0]
-    at = tick % (chain.steps + last + 1)
+    at = step_of_sample(tick - chain.start, chain.steps + last + 1)
     for p in range(last + 1):
         neuron = (chain.dv[p], chain.theta[p], chain.bias[p])
         own = (state.v[p], state.over[p], state.psi[p], state.spikes[p], state.firing[p])

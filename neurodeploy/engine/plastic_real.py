@@ -44,6 +44,7 @@ class Chain(NamedTuple):
     kappa: float
     goal: float
     steps: int
+    start: int
 
 
 class State(NamedTuple):
@@ -97,6 +98,7 @@ def lay_out(program: PlasticProgram, steps: int) -> Chain:
         float(readout.kappa),
         float(readout.goal),
         program.steps,
+        program.start,
     )
 
 
@@ -145,7 +147,7 @@ def present(chain: Chain, state: State, spikes: np.ndarray, labels: np.ndarray, 
 def advance(chain: Chain, state: State, inputs: np.ndarray, target: np.ndarray) -> None:
     """Advance everything by one time step."""
     last = len(state.v) - 1
-    at = state.tick[0] % (chain.steps + last + 1)
+    at = step_of_sample(state.tick[0] - chain.start, chain.steps + last + 1)
     for p in range(last + 1):
         neuron = (chain.beta[p], chain.theta[p], chain.bias[p])
         own = (state.v[p], state.over[p], state.psi[p], state.spikes[p], state.firing[p])
@@ -174,6 +176,12 @@ def advance(chain: Chain, state: State, inputs: np.ndarray, target: np.ndarray) 
         if chain.plastic[p, 1]:
             state.counters[1] += _learn(state.recurrent[p], factor, state.loop_trace[p], state.spikes[p], beta)
     state.tick[0] += 1
+
+
+@njit(cache=True)
+def step_of_sample(tick: int, period: int) -> int:
+    """Return how many steps ago a sample began, `tick` counted from the first one's beginning; -1 before it."""
+    return tick % period if tick >= 0 else -1
 
 
 @njit(cache=True)

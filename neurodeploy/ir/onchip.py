@@ -189,6 +189,7 @@ class PlasticProgram:
         steps: of a sample.
         seed: of all that is drawn while learning.
         rule: the table that is run.
+        start: time steps before the first sample's first input, while what comes before the chain passes it on.
     """
 
     populations: tuple[PlasticPopulation, ...]
@@ -196,11 +197,22 @@ class PlasticProgram:
     steps: int
     seed: int = 0
     rule: Rule = EPROP
+    start: int = 0
 
     @property
     def period(self) -> int:
         """Steps from one sample to the next."""
         return self.steps + len(self.populations)
+
+    def duration(self, samples: int) -> int:
+        """Return how many time steps so many samples take."""
+        return self.start + samples * self.period
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The names of all groups of synapses, in the order of `weights`."""
+        kinds = ("forward", "recurrent")
+        return tuple(f"{p.name}.{kind}" for p in self.populations for kind, _ in zip(kinds, p.synapses, strict=False))
 
     @property
     def integer(self) -> bool:

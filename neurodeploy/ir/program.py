@@ -6,7 +6,7 @@ definition in code, this module holds its numbers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -149,6 +149,16 @@ class Program:
 
     def incoming(self, name: str) -> list[Projection]:
         return [projection for projection in self.projections if projection.target == name]
+
+    def until(self, name: str) -> Program:
+        """Return the part that decides what population `name` does, with it as the output."""
+        needed, found = {name}, {name}
+        while found:
+            found = {edge.source for edge in self.projections if edge.target in found} - needed
+            needed |= found
+        populations = tuple(population for population in self.populations if population.name in needed)
+        projections = tuple(edge for edge in self.projections if edge.target in needed)
+        return replace(self, populations=populations, projections=projections, output=name)
 
     @property
     def latency_steps(self) -> int:

@@ -14,7 +14,6 @@ import numpy as np
 
 from neurodeploy.datasets import Dataset, Encoding, Recordings
 from neurodeploy.errors import Finding, LoadError
-from neurodeploy.ir.onchip import PlasticProgram
 from neurodeploy.results import LearningRun
 
 Weights = tuple[np.ndarray, ...]
@@ -48,19 +47,19 @@ class Plan:
 
     Args:
         program_of: epoch, counted from 0 -> the program with its rates and seeds; weights are put in later.
-        execute: runs a program on spikes (sample, step, input) and labels.
-        answer: predictions of a program in which nothing is plastic.
-        data, encoding: training samples; `test` are judged after every epoch.
+        execute: runs a program on encoded training samples (step, sample, *neuron) and labels.
+        answer: predictions (sample,) of a program in which nothing is plastic, for samples of the labels `tested`.
+        data, encoding: training samples.
         limit: how many training samples, the first ones; None: all.
         seed: of the order and of the spikes of every epoch.
         record: what a checkpoint must agree with, plain values.
     """
 
-    program_of: Callable[[int], PlasticProgram]
-    execute: Callable[[PlasticProgram, np.ndarray, np.ndarray, Callable[[int, int], None] | None], LearningRun]
-    answer: Callable[[PlasticProgram, np.ndarray, np.ndarray], np.ndarray]
+    program_of: Callable[[int], Any]
+    execute: Callable[[Any, np.ndarray, np.ndarray, Callable[[int, int], None] | None], LearningRun]
+    answer: Callable[[Any], np.ndarray]
+    tested: np.ndarray
     data: Dataset | Recordings
-    test: tuple[np.ndarray, np.ndarray]
     encoding: Encoding
     epochs: int
     limit: int | None
@@ -82,18 +81,18 @@ def learn(plan: Plan, checkpoint: Path | None, progress: Progress | None = None)
     already = len(curve)
     for epoch in range(already, plan.epochs):
         program = plan.program_of(epoch).learned(weights)
-        spikes, labels = _samples(plan, epoch)
+        inputs, labels = _samples(plan, epoch)
         told = None
         if progress is not None:
             told = _telling(progress, f"epoch {epoch + 1} of {plan.epochs}")
-        run = plan.execute(program, spikes, labels, told)
+        run = plan.execute(program, inputs, labels, told)
         weights = run.weights
-        answers = plan.answer(program.frozen().learned(weights), *plan.test)
+        answers = plan.answer(program.frozen().learned(weights))
         curve.append(
             Pass(
                 epoch + 1,
                 float(np.mean(run.predictions == labels)),
-                float(np.mean(answers == plan.test[1])),
+                float(np.mean(answers == plan.tested)),
                 run.synaptic_operations,
                 run.updates,
                 run.steps,
@@ -105,19 +104,14 @@ def learn(plan: Plan, checkpoint: Path | None, progress: Progress | None = None)
     return weights, curve, already
 
 
-def as_samples(inputs: np.ndarray) -> np.ndarray:
-    """Return encoded input (step, sample, *neuron) as (sample, step, input)."""
-    return np.ascontiguousarray(inputs.swapaxes(0, 1)).reshape(inputs.shape[1], inputs.shape[0], -1)
-
-
 def _samples(plan: Plan, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the spikes and labels of an epoch, in an order and with spikes of its own."""
+    """Return the input and labels of an epoch, in an order and with spikes of its own."""
     numbers = np.arange(len(plan.data.labels))[: plan.limit]
     order = np.random.default_rng((plan.seed, 1, epoch)).permutation(numbers)
     encoding = plan.encoding
     if encoding.kind == "rate":
         encoding = replace(encoding, seed=int(np.random.default_rng((plan.seed, 2, epoch)).integers(2**31)))
-    return as_samples(plan.data.encode(encoding, order)), plan.data.labels[order]
+    return plan.data.encode(encoding, order), plan.data.labels[order]
 
 
 def _telling(progress: Progress, what: str) -> Callable[[int, int], None]:

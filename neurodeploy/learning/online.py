@@ -32,20 +32,21 @@ class _State:
 
 
 def learn_online(
-    program: PlasticProgram, spikes: np.ndarray, labels: np.ndarray
-) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
-    """Run a real program from rest on samples and return its weights afterwards and its predictions.
+    program: PlasticProgram, spikes: np.ndarray, labels: np.ndarray, *, trajectory: bool = False
+) -> tuple[tuple[np.ndarray, ...], np.ndarray, tuple[np.ndarray, ...]]:
+    """Run a real program from rest on samples and return its weights afterwards, its predictions, and its trajectory.
 
     Args:
         spikes: (sample, step, input), zero or one.
         labels: (sample,).
+        trajectory: whether to keep the weights of every step, per group (step, post, pre); otherwise none are.
     """
     populations, readout = program.populations, program.readout
     assert isinstance(readout, RealReadout)
     states = [_at_rest(population) for population in populations]
     outputs = program.output.size
     error, y = torch.zeros(outputs, dtype=torch.float64), torch.zeros(outputs, dtype=torch.float64)
-    predictions = []
+    predictions, rows = [], [_weights(states)] * program.start
     for sample, label in zip(spikes, labels, strict=True):
         target = torch.zeros(outputs, dtype=torch.float64)
         target[int(label)] = 1
@@ -64,8 +65,15 @@ def learn_online(
             for population, state in zip(populations, states, strict=True):
                 _learn(program, population, state, x, before, error)
                 x = state.z
+            if trajectory:
+                rows.append(_weights(states))
         predictions.append(int(counts.argmax()))
-    return tuple(w.numpy() for state in states for w in state.weights), np.array(predictions)
+    kept = tuple(map(np.stack, zip(*rows, strict=True))) if trajectory else ()
+    return tuple(_weights(states)), np.array(predictions), kept
+
+
+def _weights(states: list[_State]) -> list[np.ndarray]:
+    return [weight.numpy() for state in states for weight in state.weights]
 
 
 def _at_rest(population: PlasticPopulation) -> _State:

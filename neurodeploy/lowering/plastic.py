@@ -1,21 +1,23 @@
 """`Network` -> `PlasticProgram`: what learns, by which numbers, in real arithmetic.
 
+    input -> body (any layers, frozen) -> B -> chain that learns -> output
+
 Only a chain can learn: populations without a synaptic current, each fed by all-to-all synapses from the one before and
-perhaps by itself. What else there is, is refused with its reason.
+perhaps by itself. What else there is in the chain, is refused with its reason. The body is all that comes before the
+first plastic population, and its last population B is the chain's input.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
 from neurodeploy.errors import Finding, UnsupportedError, UsageError, raise_all
 from neurodeploy.ir.network import Edge, Network
-from neurodeploy.ir.nodes import LIF, InputKind, Linear
+from neurodeploy.ir.nodes import LIF, Input, InputKind, Linear
 from neurodeploy.ir.onchip import PlasticPopulation, PlasticProgram, RealFactor, RealNeuron, RealReadout, RealSynapses
 
 INITIALS = ("trained", "random")
@@ -71,37 +73,18 @@ class OnlineOptions:
         raise_all(UsageError, [Finding("ND413", "learning", what, why, fix) for holds, what in claims if not holds])
 
 
-def online_options(**given: Any) -> OnlineOptions:
-    """Return options from named values.
-
-    Raises:
-        UsageError: ND413 for a name that is no option, or a value out of range.
-    """
-    known = [field.name for field in fields(OnlineOptions)]
-    unknown = sorted(set(given) - set(known))
-    if unknown:
-        what, why = f"option {', '.join(unknown)}", f"options are {', '.join(known)}"
-        raise UsageError(Finding("ND413", "learning", what, why, "use one of these"))
-    return OnlineOptions(**given)
-
-
-def plastic_program(network: Network, steps: int, options: OnlineOptions, epoch: int = 0) -> PlasticProgram:
+def program(network: Network, steps: int, options: OnlineOptions, epoch: int = 0) -> PlasticProgram:
     """Return how a lowered `network` learns in real numbers.
 
     Args:
+        network: without its body, see `chain`.
         steps: of a sample.
         epoch: counted from 0; rates decay and what is drawn while learning differs from epoch to epoch.
 
     Raises:
         UnsupportedError: ND146 with everything that cannot learn.
-        UsageError: ND413 for a name that is no population.
     """
     raise_all(UnsupportedError, list(misfits(network)))
-    names = list(network.populations)
-    unknown = [name for name in options.plastic if name not in names]
-    if unknown:
-        what, why = f"plastic {', '.join(unknown)}", f"the populations are {', '.join(names)}"
-        raise UsageError(Finding("ND413", "learning", what, why, "name populations of the model"))
     random = np.random.default_rng((options.seed, 0))
     classes = network.populations[network.output].size
     populations = []
@@ -135,6 +118,47 @@ def plastic_program(network: Network, steps: int, options: OnlineOptions, epoch:
     return PlasticProgram(tuple(populations), RealReadout(options.kappa, options.goal), steps, seed)
 
 
+def chain(network: Network, plastic: tuple[str, ...]) -> Network:
+    """Return the part of a lowered `network` that learns, B in place of its input; all of it if it begins there.
+
+    Args:
+        plastic: names of the populations whose synapses learn; none: all.
+
+    Raises:
+        UnsupportedError: ND146 when the first of them reads more than one population, or the body reads the chain.
+        UsageError: ND413 for a name that is no population.
+    """
+    names = list(network.populations)
+    unknown = [name for name in plastic if name not in names]
+    if unknown:
+        what, why = f"plastic {', '.join(unknown)}", f"the populations are {', '.join(names)}"
+        raise UsageError(Finding("ND413", "learning", what, why, "name populations of the model"))
+    first = min(plastic, key=names.index) if plastic else names[0]
+    inside = _downstream(network, first) | {edge.source for edge in network.incoming(first)}
+    edges = tuple(edge for edge in network.edges if edge.target in inside)
+    entering = sorted({edge.source for edge in edges} - inside)
+    leaving = sorted({edge.target for edge in network.edges if edge.source in inside} - inside)
+    if len(entering) != 1 or leaving:
+        what = f"{', '.join(entering)} feed what learns, which feeds {', '.join(leaving) or 'nothing else'}"
+        why, fix = "what learns follows one population that does not", "name other populations with --plastic"
+        raise UnsupportedError(Finding("ND146", network.place(first), what, why, fix))
+    (before,) = entering
+    node = network.nodes[before]
+    if not isinstance(node, LIF):
+        return network
+    nodes = {name: each for name, each in network.nodes.items() if name in inside}
+    nodes[before] = Input(node.shape, InputKind.SPIKES, 0.0, 1.0)
+    return replace(network, nodes=nodes, edges=edges, input=before, deviations=())
+
+
+def _downstream(network: Network, name: str) -> set[str]:
+    found, new = {name}, {name}
+    while new:
+        new = {edge.target for edge in network.edges if edge.source in new} - found
+        found |= new
+    return found
+
+
 def with_weights(network: Network, program: PlasticProgram) -> Network:
     """Return a lowered `network` with the weights of its real `program`."""
     nodes = dict(network.nodes)
@@ -159,7 +183,7 @@ def misfits(network: Network) -> Iterator[Finding]:
         why = "a presynaptic trace adds one impulse per spike"
         yield finding(network.input, "graded input", why)
     for before, name in pairwise([network.input, *network.populations]):
-        sources = [edge for edge in network.incoming(name)]
+        sources = network.incoming(name)
         maps = [network.nodes[edge.source] for edge in sources]
         if not all(isinstance(each, Linear) for each in maps):
             yield finding(name, "synapses that are not all-to-all", "Lava's learning engine has no convolutions")

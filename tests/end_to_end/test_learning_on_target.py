@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from neurodeploy import cli, load_artifact, pipeline, save_artifact
+from neurodeploy import cli, load_artifact, onchip, pipeline, save_artifact
 from neurodeploy.datasets import Encoding
 from neurodeploy.errors import LoadError, UnsupportedError, UsageError
 from neurodeploy.lowering.plastic import OnlineOptions
@@ -27,9 +27,9 @@ def untrained():
 def test_digits_are_learned_from_random_weights_and_stay_learned_when_deployed(untrained, arithmetic):
     """Above the floors, and above what the read-out alone learns from the same random hidden weights."""
     random = OnlineOptions(initial="random")
-    learned, outcome = pipeline.learn(untrained, "digits", arithmetic=arithmetic, options=random)
+    learned, outcome = onchip.learn(untrained, "digits", arithmetic=arithmetic, options=random)
     readout_only = OnlineOptions(initial="random", plastic=FROZEN)
-    control = pipeline.learn(untrained, "digits", arithmetic=arithmetic, options=readout_only)[1]
+    control = onchip.learn(untrained, "digits", arithmetic=arithmetic, options=readout_only)[1]
     assert outcome["accuracy_before"] < 0.3
     assert outcome["accuracy_after"] >= FLOOR[arithmetic]
     assert outcome["accuracy_after"] > control["accuracy_after"]
@@ -38,7 +38,7 @@ def test_digits_are_learned_from_random_weights_and_stay_learned_when_deployed(u
 
 def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(untrained, tmp_path):
     checkpoint = tmp_path / "learned.ndc.unfinished"
-    whole, _ = pipeline.learn(untrained, "digits", epochs=2, limit=200)
+    whole, _ = onchip.learn(untrained, "digits", epochs=2, limit=200)
 
     class StopError(Exception):
         pass
@@ -48,12 +48,12 @@ def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(untrai
             raise StopError
 
     with pytest.raises(StopError):
-        pipeline.learn(untrained, "digits", epochs=2, limit=200, checkpoint=checkpoint, progress=stop)
-    resumed, outcome = pipeline.learn(untrained, "digits", epochs=2, limit=200, checkpoint=checkpoint)
+        onchip.learn(untrained, "digits", epochs=2, limit=200, checkpoint=checkpoint, progress=stop)
+    resumed, outcome = onchip.learn(untrained, "digits", epochs=2, limit=200, checkpoint=checkpoint)
     assert outcome["resumed_after"] == 1
     assert resumed.fingerprint == whole.fingerprint
     with pytest.raises(LoadError, match="other settings"):
-        pipeline.learn(untrained, "digits", epochs=3, limit=200, checkpoint=checkpoint)
+        onchip.learn(untrained, "digits", epochs=3, limit=200, checkpoint=checkpoint)
 
 
 def test_the_command_learns_on_lava_what_it_learns_on_the_engine(untrained, tmp_path, capsys):
@@ -74,10 +74,10 @@ def test_the_command_learns_on_lava_what_it_learns_on_the_engine(untrained, tmp_
 def test_what_cannot_learn_is_refused_with_its_reason(untrained):
     currents = pipeline.compile(network((64, 64, 10)), "loihi2-sim", encoding=Encoding("direct", 20))
     with pytest.raises(UnsupportedError, match="graded input"):
-        pipeline.learn(currents, "digits", epochs=1, limit=5)
+        onchip.learn(currents, "digits", epochs=1, limit=5)
     with pytest.raises(UsageError, match="no such rule on the target"):
-        pipeline.learn(untrained, "digits", rule="hebb")
+        onchip.learn(untrained, "digits", rule="hebb")
     with pytest.raises(UsageError, match="the populations are lif1, lif2"):
-        pipeline.learn(untrained, "digits", options=OnlineOptions(plastic=("lif9",)))
+        onchip.learn(untrained, "digits", options=OnlineOptions(plastic=("lif9",)))
     with pytest.raises(UsageError, match="decay is 0"):
         OnlineOptions(decay=0)

@@ -24,6 +24,7 @@ ROWS = (
     ("display", "summary", "codes"),
     ("benchmark",),
     ("plots",),
+    ("onchip",),
     ("pipeline",),
     ("frontends", "lowering", "backends", "engine", "learning", "datasets", "evaluation"),
     ("hardware", "artifact", "results"),

@@ -54,16 +54,19 @@ class LearningJob:
     """A stretch of learning.
 
     Args:
-        spikes: uint8 (sample, step, input); labels: (sample,).
+        inputs: of the body (sample, step, *input shape) int32, or of the chain (sample, step, input) uint8.
+        labels: (sample,).
         graph: whether Lava's own learning engine runs it, or the fused process.
         trajectory: whether the weights of every step are kept, or those of the last.
+        body: what turns inputs into the chain's spikes and does not learn, or None.
     """
 
     program: PlasticProgram
-    spikes: np.ndarray
+    inputs: np.ndarray
     labels: np.ndarray
     graph: bool
     trajectory: bool
+    body: Program | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,12 +81,15 @@ class LearningOutcome:
 def write_learning_job(directory: Path, setting: LearningJob) -> None:
     """Write what the worker reads of a run that learns."""
     arrays: dict[str, np.ndarray] = {}
-    program = to_plain(setting.program, arrays, "program")
-    (directory / LEARNING).write_text(
-        json.dumps({"program": program, "graph": setting.graph, "trajectory": setting.trajectory})
-    )
+    plain = {
+        "program": to_plain(setting.program, arrays, "program"),
+        "body": None if setting.body is None else to_plain(setting.body, arrays, "body"),
+        "graph": setting.graph,
+        "trajectory": setting.trajectory,
+    }
+    (directory / LEARNING).write_text(json.dumps(plain))
     np.savez(directory / "arrays.npz", allow_pickle=False, **arrays)
-    np.save(directory / "spikes.npy", setting.spikes, allow_pickle=False)
+    np.save(directory / "inputs.npy", setting.inputs, allow_pickle=False)
     np.save(directory / "labels.npy", setting.labels, allow_pickle=False)
     np.zeros(1, np.int64).tofile(directory / CLOCK)
 
@@ -92,9 +98,11 @@ def read_learning_job(directory: Path) -> LearningJob:
     """Return what `write_learning_job` was given."""
     plain = json.loads((directory / LEARNING).read_text())
     with np.load(directory / "arrays.npz", allow_pickle=False) as stored:
-        program = from_plain(plain["program"], dict(stored))
-    spikes, labels = (np.load(directory / f"{name}.npy", allow_pickle=False) for name in ("spikes", "labels"))
-    return LearningJob(program, spikes, labels, plain["graph"], plain["trajectory"])
+        arrays = dict(stored)
+    program = from_plain(plain["program"], arrays)
+    body = None if plain["body"] is None else from_plain(plain["body"], arrays)
+    inputs, labels = (np.load(directory / f"{name}.npy", allow_pickle=False) for name in ("inputs", "labels"))
+    return LearningJob(program, inputs, labels, plain["graph"], plain["trajectory"], body)
 
 
 def write_learning_result(directory: Path, outcome: LearningOutcome) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,38 +13,34 @@ from neurodeploy.backends.loihi2.lava_compat import availability
 from neurodeploy.backends.loihi2.run import EXECUTORS, Progress, await_result, supervised_worker
 from neurodeploy.errors import BackendUnavailableError
 from neurodeploy.ir.onchip import PlasticProgram
+from neurodeploy.ir.program import Program
 from neurodeploy.results import LearningRun
 
 MODELS = ("fused", "engine")
 """One process for the whole chain, or a LearningDense per group of synapses."""
 
 
-@dataclass(frozen=True, eq=False)
-class Trajectory:
-    """The weights after every step, per synapse group (step, post, pre)."""
-
-    weights: tuple[np.ndarray, ...]
-
-
 def learn(
     program: PlasticProgram,
-    spikes: np.ndarray,
+    inputs: np.ndarray,
     labels: np.ndarray,
     *,
+    body: Program | None = None,
     on: str = "lava",
     model: str = "fused",
     trajectory: bool = False,
     progress: Progress | None = None,
     timeout_s: float | None = None,
-) -> tuple[LearningRun, Trajectory | None]:
+) -> tuple[LearningRun, tuple[np.ndarray, ...]]:
     """Run `program` from rest on samples, all in one start of Lava, learning all the while.
 
     Args:
-        spikes: (sample, step, input), zero or one.
+        inputs: spikes (sample, step, input), zero or one, or integer payloads (sample, step, *input shape) of `body`.
         labels: (sample,).
+        body: what turns inputs into spikes and does not learn, its output `program.start` steps late; integers only.
         on: "lava" or "lava-models".
         model: "fused", or "engine" for Lava's own learning engine.
-        trajectory: whether to keep the weights of every step.
+        trajectory: whether to keep the weights of every step, per group of synapses (step, post, pre).
         progress: called with the time steps done and their number.
 
     Raises:
@@ -55,8 +50,10 @@ def learn(
     missing = availability()
     if missing is not None:
         raise BackendUnavailableError(missing)
-    setting = job.LearningJob(program, np.asarray(spikes, np.uint8), np.asarray(labels), model == "engine", trajectory)
-    steps = len(spikes) * program.period
+    kind = np.uint8 if body is None else np.int32
+    graph = model == "engine"
+    setting = job.LearningJob(program, np.asarray(inputs, kind), np.asarray(labels), graph, trajectory, body)
+    steps = program.duration(len(inputs))
     if on == "lava-models":
         outcome = _on_models(setting, progress)
     else:
@@ -66,7 +63,7 @@ def learn(
             with supervised_worker(directory) as process:
                 await_result(process, directory, steps, progress, timeout_s)
             outcome = job.read_learning_result(directory, len(program.weights))
-    counts = outcome.spikes.reshape(len(spikes), program.period, -1).sum(1, dtype=np.int64)
+    counts = outcome.spikes[program.start :].reshape(len(inputs), program.period, -1).sum(1, dtype=np.int64)
     run = LearningRun(
         f"{EXECUTORS[on]}, {'learning engine' if model == 'engine' else 'fused process'}",
         tuple(rows[-1] for rows in outcome.weights),
@@ -77,7 +74,7 @@ def learn(
         steps=steps,
         seconds=outcome.seconds,
     )
-    return run, Trajectory(outcome.weights) if trajectory else None
+    return run, outcome.weights if trajectory else ()
 
 
 def _on_models(setting: job.LearningJob, progress: Progress | None) -> job.LearningOutcome:

@@ -53,20 +53,26 @@ class LavaNetwork:
         return self.populations[self.program.output].s_out
 
 
-def connect(program: Program, source: OutPort, schedule: Schedule | None = None) -> LavaNetwork:
+def connect(
+    program: Program, source: OutPort, schedule: Schedule | None = None, *, resting: bool = False
+) -> LavaNetwork:
     """Build the Processes of `program` and connect them, the input to `source`.
 
     Args:
         program: what to build.
         source: the port that sends the input, of the program's input shape (channel, y, x) or (neuron,).
         schedule: when samples start; None for one endless sample, whose first input is sent in time step 1.
+        resting: whether the output keeps silent before its first and between samples, as what learns from it needs.
 
     Raises:
         UnsupportedError: ND305 when connections and latencies contradict each other, ND306 for a Conv that Lava would
             compute differently.
     """
     refuse_misfits(program)
-    populations = {population.name: neurons(program, population, schedule) for population in program.populations}
+    populations = {
+        population.name: neurons(program, population, schedule, rests=resting and population.name == program.output)
+        for population in program.populations
+    }
     projections = {projection.name: synapses(program, projection) for projection in program.projections}
     for projection in program.projections:
         sender = source if projection.source == program.input.name else populations[projection.source].s_out
@@ -77,8 +83,12 @@ def connect(program: Program, source: OutPort, schedule: Schedule | None = None)
 
 def run_configuration() -> Loihi2SimCfg:
     """Return the fixed-point configuration under which the Processes of `connect` run as the program says."""
-    models = {LIFReset: PyLifResetModelRecorded, Conv: PyConvModelWide}
-    return Loihi2SimCfg(select_tag="fixed_pt", exception_proc_model_map=models)
+    return Loihi2SimCfg(select_tag="fixed_pt", exception_proc_model_map=stock_models())
+
+
+def stock_models() -> dict[type[AbstractProcess], type]:
+    """Return the models of ours that stand in for Lava's own."""
+    return {LIFReset: PyLifResetModelRecorded, Conv: PyConvModelWide}
 
 
 def attach_recordings(network: LavaNetwork, states: bool, clocks: np.ndarray) -> dict[str, Recording]:
@@ -106,7 +116,9 @@ def attach_recordings(network: LavaNetwork, states: bool, clocks: np.ndarray) ->
     return recordings
 
 
-def neurons(program: Program, population: Population, schedule: Schedule | None) -> AbstractProcess:
+def neurons(
+    program: Program, population: Population, schedule: Schedule | None, *, rests: bool = False
+) -> AbstractProcess:
     """Return the neuron Process of one population: stock where stock does the same, ours otherwise."""
     neuron = population.neuron
     bias = np.broadcast_to(neuron.bias_mantissa, population.size).reshape(population.shape)
@@ -116,7 +128,7 @@ def neurons(program: Program, population: Population, schedule: Schedule | None)
         "bias_mant": bias,
         "bias_exp": neuron.bias_exponent,
     }
-    if stock_fits(program, population, schedule):
+    if not rests and stock_fits(program, population, schedule):
         registers = {
             "du": int(neuron.du.flat[0]) - DU_OFFSET,
             "dv": int(neuron.dv.flat[0]),

@@ -83,15 +83,22 @@ def integer_program(program: Program, real: PlasticProgram, random_start: bool) 
 
 
 def frozen_program(program: Program, learned: PlasticProgram) -> Program:
-    """Return `program` with learned weights; static ones are even, so an odd one goes down by one, as Lava does it."""
+    """Return `program` with learned weights; static ones are even, so an odd one goes down by one, as Lava does it.
+
+    Args:
+        learned: the populations of `program` that learned; those it does not name stay as they are.
+    """
+    populations = {population.name: population for population in learned.populations}
     projections, odd, total = [], 0, 0
     for projection in program.projections:
-        population = next(p for p in learned.populations if p.name == projection.target)
-        synapses = population.recurrent if projection.recurrent else population.forward
-        assert isinstance(synapses, IntegerSynapses)
-        if not synapses.plastic:
+        population = populations.get(projection.target)
+        synapses = None
+        if population is not None:
+            synapses = population.recurrent if projection.recurrent else population.forward
+        if synapses is None or not synapses.plastic:
             projections.append(projection)
             continue
+        assert isinstance(synapses, IntegerSynapses)
         odd, total = odd + int(np.count_nonzero(synapses.weight & 1)), total + synapses.weight.size
         mantissa = (synapses.weight >> 1).astype(np.int8)
         projections.append(replace(projection, synapses=DenseSynapses(mantissa), exponent=synapses.exponent))

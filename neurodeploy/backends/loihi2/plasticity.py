@@ -30,7 +30,10 @@ from lava.proc.dense.process import Dense, LearningDense
 from lava.utils.weightutils import SignMode
 
 from neurodeploy.backends.loihi2.job import LearningJob
+from neurodeploy.backends.loihi2.network import connect as network_of_body
+from neurodeploy.backends.loihi2.network import stock_models as body_models
 from neurodeploy.backends.loihi2.recording import LearningRecord, shared_array
+from neurodeploy.backends.loihi2.schedule import Schedule
 from neurodeploy.engine.plastic_integer import engine_seed, trace_tau
 from neurodeploy.errors import Finding, UnsupportedError
 from neurodeploy.ir.onchip import (
@@ -91,7 +94,7 @@ def connect(program: PlasticProgram, spikes: OutPort, target: OutPort) -> Plasti
     """Build the Processes of `program` and connect them.
 
     Args:
-        spikes: sends the input's spikes, first in time step 1, a sample every `program.period` steps.
+        spikes: sends the input's spikes, first in time step 1 + `program.start`, a sample every `program.period` steps.
         target: sends 1 for the right output and 0 for the others, all through a sample's steps.
 
     Raises:
@@ -124,14 +127,18 @@ def wire(setting: LearningJob, clock: np.ndarray) -> tuple[AbstractProcess, Lear
     Args:
         clock: int64 (1,), shared memory for the last completed time step.
     """
-    program, samples = setting.program, len(setting.spikes)
-    outputs, steps = program.output.size, samples * program.period
+    program, samples, body = setting.program, len(setting.inputs), setting.body
+    outputs, steps = program.output.size, program.duration(samples)
     targets = np.eye(outputs, dtype=np.uint8)[setting.labels]
     held = np.broadcast_to(targets[:, None], (samples, program.period, outputs))
-    source = SpikeInput(samples=setting.spikes, period=program.period)
-    target = SpikeInput(samples=held, period=program.period)
+    source = SpikeInput(samples=setting.inputs, period=program.period, start=0 if body else program.start)
+    target = SpikeInput(samples=held, period=program.period, start=program.start)
     network = EPropNetwork(program=program, steps=steps)
-    source.s_out.connect(network.s_in)
+    spikes = source.s_out
+    if body is not None:
+        schedule = Schedule(program.steps, samples, program.period)
+        spikes = network_of_body(body, source.s_out, schedule, resting=True).output
+    (spikes if spikes.shape == network.s_in.shape else spikes.reshape(network.s_in.shape)).connect(network.s_in)
     target.s_out.connect(network.t_in)
     kind, rows = np.int32 if program.integer else np.float64, steps if setting.trajectory else 1
     record = LearningRecord(
@@ -148,8 +155,9 @@ def wire(setting: LearningJob, clock: np.ndarray) -> tuple[AbstractProcess, Lear
 def run_configuration(integer: bool, graph: bool) -> Loihi2SimCfg:
     """Return the configuration for programs of one arithmetic: with Lava's learning engine, or fused."""
     recorded = PyLearningDenseModelFixedRecorded if integer else PyLearningDenseModelFloatRecorded
+    models = (body_models() if integer else {}) | {LearningDense: recorded}
     tag = "fixed_pt" if integer else "floating_pt"
-    return Loihi2SimCfg(select_tag=tag, select_sub_proc_model=graph, exception_proc_model_map={LearningDense: recorded})
+    return Loihi2SimCfg(select_tag=tag, select_sub_proc_model=graph, exception_proc_model_map=models)
 
 
 def engine_rule(
@@ -212,7 +220,7 @@ def _neurons(program: PlasticProgram, index: int) -> AbstractProcess:
         "vth": neuron.theta if isinstance(neuron, RealNeuron) else neuron.vth,
         "reset": neuron.reset,
         "period": program.period,
-        "first_step": 2 + index,
+        "first_step": 2 + program.start + index,
         "active_steps": program.steps,
         "factor": population.factor,
         "seed": program.seed,

@@ -14,18 +14,21 @@ from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
 
 class SpikeInput(AbstractProcess):
-    """Sends `samples[j, k]` at time step 1 + j period + k, and zeros at every other step.
+    """Sends `samples[j, k]` at time step 1 + start + j period + k, and zeros at every other step.
 
     Args:
         samples: (sample, step, *neuron), spikes or integer payloads; real values under the floating-point model.
         period: time steps from the start of a sample to the start of the next; at least the steps of a sample.
+        start: time steps before the first sample.
     """
 
-    def __init__(self, *, samples: np.ndarray, period: int | None = None, name: str | None = None) -> None:
+    def __init__(
+        self, *, samples: np.ndarray, period: int | None = None, start: int = 0, name: str | None = None
+    ) -> None:
         period = samples.shape[1] if period is None else period
         if period < samples.shape[1]:
             raise ValueError(f"a period of {period} steps cannot hold samples of {samples.shape[1]}")
-        super().__init__(samples=samples, period=period, name=name)
+        super().__init__(samples=samples, period=period, start=start, name=name)
         self.s_out = OutPort(shape=samples.shape[2:])
 
 
@@ -38,10 +41,11 @@ class AbstractPySpikeInputModel(PyLoihiProcessModel):
         super().__init__(proc_params)
         self.samples: np.ndarray = proc_params["samples"]
         self.period: int = proc_params["period"]
+        self.before: int = proc_params["start"]
 
     def run_spk(self) -> None:
-        sample, step = divmod(self.time_step - 1, self.period)
-        if sample < self.samples.shape[0] and step < self.samples.shape[1]:
+        sample, step = divmod(self.time_step - 1 - self.before, self.period)
+        if 0 <= sample < self.samples.shape[0] and step < self.samples.shape[1]:
             self.s_out.send(self.samples[sample, step])
         else:
             self.s_out.send(np.zeros_like(self.samples[0, 0]))

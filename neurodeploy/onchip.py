@@ -1,0 +1,362 @@
+"""On-chip learning: a compiled model, or its last layers, learns while it runs, and becomes a compiled model again.
+
+                  ┌ body: frozen, any layers
+    CompiledModel ┤                                 ┌ engine
+                  └ chain: learns ──► real program ─┤            epoch by epoch ──► CompiledModel
+                                      (─► integers) └ Lava
+
+Nothing here does arithmetic. `TARGET_RULES` names what each rule is made of; to add a rule, name its parts there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from neurodeploy import datasets, pipeline
+from neurodeploy.artifact import CompiledModel
+from neurodeploy.engine import plastic
+from neurodeploy.engine.fast import run_fast
+from neurodeploy.engine.real import run_real
+from neurodeploy.errors import Finding, UnsupportedError, UsageError, VerificationError
+from neurodeploy.evaluation import energy, trajectories
+from neurodeploy.ir.network import Network
+from neurodeploy.ir.program import Program
+from neurodeploy.learning import on_target
+from neurodeploy.lowering import lower
+from neurodeploy.lowering import plastic as plastic_lowering
+from neurodeploy.pipeline import CALIBRATION_SAMPLES, EXECUTORS, Progress, backend_of, refuse_unknown
+from neurodeploy.results import LearningRun
+
+PROCESSES = ("fused", "engine")
+ARITHMETICS = ("float", "fixed")
+AUTHORITIES = ("lava", "lava-models", "source")
+BODY_SAMPLES = 256
+"""Samples whose spikes are held for every layer of the body at once."""
+LIMITS = {
+    "fixed": "learning is Lava's bit-approximate engine, bit for bit; Loihi itself rounds differently, says Intel",
+    "float": "learned in real numbers, which no Loihi has, and quantized afterwards",
+    "neurons": "third factors, errors and what is drawn at random are neurons' work: on Loihi 2 it takes microcode",
+    "host": "the host sends samples and labels and reads weights after an epoch; in the loop it computes nothing",
+}
+"""What must be known to read a figure of on-chip learning."""
+
+
+@dataclass(frozen=True)
+class TargetRule:
+    """The parts of one rule.
+
+    Args:
+        options: a dataclass with `plastic`, `initial` and `seed` among its fields.
+        lowering: has `chain`, `program` and `with_weights`.
+        engine: has `learn` and `trajectory`.
+        formats: the backend's module with `integer_program`, `frozen_program` and `real_weights`.
+        oracle: "module:function" that reads the rule's table in PyTorch, step by step.
+    """
+
+    options: type
+    lowering: ModuleType
+    engine: ModuleType
+    formats: str
+    oracle: str
+
+
+TARGET_RULES = {
+    "eprop": TargetRule(
+        plastic_lowering.OnlineOptions,
+        plastic_lowering,
+        plastic,
+        "plastic_formats",
+        "neurodeploy.learning.online:learn_online",
+    )
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A model with the part of it that learns, by which rule and in which arithmetic."""
+
+    model: CompiledModel
+    name: str
+    options: Any
+    arithmetic: str
+
+    @property
+    def rule(self) -> TargetRule:
+        return TARGET_RULES[self.name]
+
+    @property
+    def fixed(self) -> bool:
+        return self.arithmetic == "fixed"
+
+    @property
+    def encoding(self) -> datasets.Encoding:
+        assert self.model.program.encoding is not None
+        return datasets.Encoding.from_plain(self.model.program.encoding)
+
+    @cached_property
+    def formats(self) -> ModuleType:
+        return import_module(f"{backend_of(self.model.profile).__name__}.{self.rule.formats}")
+
+    @cached_property
+    def network(self) -> Network:
+        return lower(self.model.source)
+
+    @cached_property
+    def chain(self) -> Network:
+        return self.rule.lowering.chain(self.network, self.options.plastic)
+
+    @cached_property
+    def body(self) -> Program | None:
+        """The program that turns input into the chain's spikes."""
+        return None if self.chain is self.network else self.model.program.until(self.chain.input)
+
+    def program(self, epoch: int) -> Any:
+        """Return how the chain learns in an epoch, with the weights it begins with."""
+        real = self.rule.lowering.program(self.chain, self.encoding.steps, self.options, epoch)
+        if self.body is not None:
+            real = replace(real, start=self.body.latency_steps)
+        if not self.fixed:
+            return real
+        return self.formats.integer_program(self.model.program, real, self.options.initial == "random")
+
+    def payloads(self, inputs: np.ndarray) -> np.ndarray:
+        """Return input in real values (step, sample, *shape) as (sample, step, *shape) of what enters the chip."""
+        shape = self.model.program.input.shape
+        shaped = inputs.reshape(*inputs.shape[:2], *shape)
+        return backend_of(self.model.profile).payloads(self.model.program.input, shaped).swapaxes(0, 1)
+
+    def spikes(self, payloads: np.ndarray) -> np.ndarray:
+        """Return what enters the chain, uint8 (sample, step, input)."""
+        if self.body is None:
+            return payloads.reshape(*payloads.shape[:2], -1).astype(np.uint8)
+        found = []
+        for first in range(0, len(payloads), BODY_SAMPLES):
+            block = np.ascontiguousarray(payloads[first : first + BODY_SAMPLES].swapaxes(0, 1))
+            spikes = run_fast(self.body, block).spikes[self.body.output]
+            found.append(spikes.swapaxes(0, 1).reshape(block.shape[1], len(block), -1))
+        return np.concatenate(found)
+
+    def deployed(self, learned: Any, calibration: np.ndarray) -> CompiledModel:
+        """Return the model with learned weights; real ones are quantized on `calibration` (step, sample, *shape)."""
+        backend = backend_of(self.model.profile)
+        if self.fixed:
+            program = self.formats.frozen_program(self.model.program, learned)
+            source = self.rule.lowering.with_weights(self.network, self.formats.real_weights(program, learned))
+        else:
+            source = self.rule.lowering.with_weights(self.network, learned)
+            program = backend.quantize(source, run_real(source, calibration)[1])
+        placement = backend.place(program, self.model.profile)
+        return CompiledModel(program, placement, self.model.profile, source, self.model.provenance)
+
+
+def options(rule: str, **given: Any) -> Any:
+    """Return a rule's options from named values.
+
+    Raises:
+        UsageError: ND401 for an unknown rule, ND413 for a name that is no option, or a value out of range.
+    """
+    refuse_unknown("rule on the target", rule, tuple(TARGET_RULES))
+    known = [field.name for field in fields(TARGET_RULES[rule].options)]
+    unknown = sorted(set(given) - set(known))
+    if unknown:
+        what, why = f"option {', '.join(unknown)}", f"options are {', '.join(known)}"
+        raise UsageError(Finding("ND413", "learning", what, why, "use one of these"))
+    return TARGET_RULES[rule].options(**given)
+
+
+def learn(
+    model: CompiledModel,
+    data: str,
+    *,
+    rule: str = "eprop",
+    on: str = "engine",
+    arithmetic: str = "fixed",
+    epochs: int = 10,
+    limit: int | None = None,
+    process: str = "fused",
+    options: Any = None,
+    checkpoint: Path | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+    timeout_s: float | None = None,
+) -> tuple[CompiledModel, dict[str, Any]]:
+    """Let `model` learn from a dataset's training split while it runs, and return the learned model and what happened.
+
+    Args:
+        data: a dataset's name; its test split is judged before, after every epoch, and after.
+        on: "engine", "lava" or "lava-models".
+        arithmetic: "fixed" for the integers of the target's learning engine, "float" for real numbers, which are
+            quantized afterwards.
+        limit: how many training samples, the first ones.
+        process: on Lava, "fused" or "engine": one process, or Lava's own learning engine.
+        options: of the rule; None: its defaults.
+        checkpoint: where to keep what is learned after every epoch, and to go on from.
+
+    Raises:
+        UsageError: ND401 for an unknown rule, executor, arithmetic or process, ND402 when the model records no
+            encoding, ND413 for options out of range.
+        UnsupportedError: ND146 for a network that cannot learn on its target.
+    """
+    task = _task(model, rule, arithmetic, options, data)
+    refuse_unknown("executor", on, EXECUTORS)
+    refuse_unknown("process", process, PROCESSES)
+    execute = _executor(task, on, process, timeout_s)
+    samples = pipeline.read_data(data, model.program.encoding, model.program.input.shape)
+    assert samples.labels is not None
+    before = pipeline.evaluate(model, samples, pipeline.run(model, samples))
+    training, tested = datasets.load(data, "train"), task.spikes(task.payloads(samples.inputs))
+    record: dict[str, Any] = {"rule": rule, "on": on, "arithmetic": arithmetic, "process": process}
+    record |= {
+        "data": training.name,
+        "epochs": epochs,
+        "limit": limit,
+        "options": asdict(task.options),
+        "program": model.fingerprint,
+    }
+    plan = on_target.Plan(
+        task.program,
+        lambda program, inputs, labels, told: execute(program, task.payloads(inputs), labels, told),
+        lambda program: task.rule.engine.learn(program, tested, samples.labels).predictions,
+        samples.labels,
+        training,
+        task.encoding,
+        epochs,
+        limit,
+        task.options.seed,
+        record,
+    )
+    weights, curve, resumed_after = on_target.learn(plan, checkpoint, progress)
+    learned = task.program(0).learned(weights)
+    after = task.deployed(learned, samples.inputs[:, :CALIBRATION_SAMPLES])
+    certificate = record | _outcome(task, learned, curve) | {
+        "accuracy_before": before.accuracy,
+        "accuracy_after": pipeline.evaluate(after, samples, pipeline.run(after, samples)).accuracy,
+        "test_samples": len(samples.labels),
+    }  # fmt: skip
+    after = replace(after, provenance=model.provenance | {"learning": certificate})
+    return after, certificate | {"resumed_after": resumed_after}
+
+
+def verify(
+    model: CompiledModel,
+    *,
+    against: str = "lava",
+    process: str = "engine",
+    limit: int = 2,
+    progress: Progress | None = None,
+    timeout_s: float | None = None,
+) -> tuple[CompiledModel, dict[str, Any]]:
+    """Let a model that has learned go on, in the engine and by an authority, and compare all weights after every step.
+
+    Args:
+        model: with a record of how it learned: its rule, options and data are taken again, its weights as they are.
+        against: "lava" or "lava-models", whose learning engine it is unless `process` says "fused"; or "source", the
+            rule's table in PyTorch, for what was learned in real numbers.
+        limit: how many training samples, the first ones.
+
+    Returns:
+        The model with the certificate, and the certificate; see `evaluation.trajectories`.
+
+    Raises:
+        UsageError: ND401 for any other authority or process, ND414 for a model that has not learned.
+    """
+    refuse_unknown("authority on learning", against, AUTHORITIES)
+    refuse_unknown("process", process, PROCESSES)
+    record = model.provenance.get("learning")
+    if record is None:
+        why, fix = "its rule, options and data are not recorded", "use an artefact that `neurodeploy learn` wrote"
+        raise UsageError(Finding("ND414", "learning", "this model has not learned on a target", why, fix))
+    options = TARGET_RULES[record["rule"]].options
+    told = {name: tuple(each) if isinstance(each, list) else each for name, each in record["options"].items()}
+    task = _task(model, record["rule"], record["arithmetic"], options(**told | {"initial": "trained"}), record["data"])
+    training = datasets.load(record["data"], "train", limit)
+    inputs = training.encode(task.encoding)
+    payloads, program = task.payloads(inputs), task.program(0)
+    spikes = task.spikes(payloads)
+    ours = task.rule.engine.trajectory(program, spikes, training.labels)
+    if against == "source":
+        if task.fixed:
+            why, fix = "the rule's table is in real numbers", "verify against lava, or learn with --arithmetic float"
+            raise UsageError(Finding("ND401", against, "no authority on integers", why, fix))
+        module, function = task.rule.oracle.split(":")
+        theirs = getattr(import_module(module), function)(program, spikes, training.labels, trajectory=True)[2]
+        expected = "the rule's table in PyTorch"
+    else:
+        sent = spikes if task.body is None else payloads
+        run, theirs = backend_of(model.profile).learn(
+            program, sent, training.labels, body=task.body, on=against, model=process, trajectory=True,
+            progress=progress, timeout_s=timeout_s,
+        )  # fmt: skip
+        expected = run.executor
+    certificate = {
+        "kind": "learning",
+        "against": against,
+        "expected": expected,
+        "actual": "engine (numba)",
+        "program": model.fingerprint,
+        "input": {"name": training.name, "steps": len(inputs), "samples": len(spikes)},
+        "rule": record["rule"],
+        "arithmetic": record["arithmetic"],
+        **trajectories.compare(program, theirs, ours),
+    }
+    return replace(model, certificates=(*model.certificates, certificate)), certificate
+
+
+def verification_error(certificate: dict[str, Any]) -> VerificationError | None:
+    """Return the error of a certificate of learning that failed, or None."""
+    first = certificate["first_divergence"]
+    if first is None:
+        return None
+    place = f"step {first['step']}, {first['synapses']}[{first['post']}, {first['pre']}]"
+    what = f"{certificate['expected']} has {first['expected']:g}, {certificate['actual']} {first['actual']:g}"
+    why, fix = "the same rule, weights and spikes must give the same weights", "report it with the artefact"
+    return VerificationError(Finding("ND400", place, what, why, fix), **first)
+
+
+def _task(model: CompiledModel, rule: str, arithmetic: str, options: Any, data: str) -> Task:
+    refuse_unknown("rule on the target", rule, tuple(TARGET_RULES))
+    refuse_unknown("arithmetic", arithmetic, ARITHMETICS)
+    if model.program.encoding is None:
+        raise UsageError(pipeline.no_encoding(data))
+    return Task(model, rule, options or TARGET_RULES[rule].options(), arithmetic)
+
+
+def _executor(task: Task, on: str, process: str, timeout_s: float | None) -> Callable[..., LearningRun]:
+    """Return what runs a program on payloads (sample, step, *shape)."""
+    if on == "engine":
+        return lambda program, payloads, labels, told: task.rule.engine.learn(
+            program, task.spikes(payloads), labels, told
+        )
+    if task.body is not None and not task.fixed:
+        what, why = "a body of integers before a chain of real numbers", "Lava runs one number format at a time"
+        fix = "use --arithmetic fixed, or --on engine"
+        raise UnsupportedError(Finding("ND146", task.network.place(task.chain.input), what, why, fix))
+    learn_on_target = backend_of(task.model.profile).learn
+
+    def execute(program: Any, payloads: np.ndarray, labels: np.ndarray, told: Progress | None) -> LearningRun:
+        sent = task.spikes(payloads) if task.body is None else payloads
+        return learn_on_target(
+            program, sent, labels, body=task.body, on=on, model=process, progress=told, timeout_s=timeout_s
+        )[0]
+
+    return execute
+
+
+def _outcome(task: Task, learned: Any, curve: list[on_target.Pass]) -> dict[str, Any]:
+    """Return the curve, what changed, what it cost, and what must be known to read it."""
+    updates = [row.updates for row in curve if row.updates is not None]
+    spent = energy.of_learning(sum(updates), task.model.profile) if len(updates) == len(curve) else None
+    return {
+        "curve": [asdict(row) for row in curve],
+        "body": [] if task.body is None else [population.name for population in task.body.populations],
+        "changes": trajectories.changes(task.program(0), learned),
+        "learning_energy_joule": None if spent is None else asdict(spent),
+        "limits": [LIMITS[task.arithmetic], LIMITS["neurons"], LIMITS["host"]],
+    }
