@@ -174,7 +174,7 @@ def with_weights(network: Network, program: PlasticProgram) -> Network:
 
 def misfits(network: Network) -> Iterator[Finding]:
     """Say what in a lowered network keeps it from learning on its target."""
-    fix = "learn on a chain of all-to-all LIF layers, or train before deployment with `neurodeploy train`"
+    fix = "name with --plastic only layers of all-to-all LIF neurons after it, or train before with `neurodeploy train`"
 
     def finding(name: str, what: str, why: str) -> Finding:
         return Finding("ND146", network.place(name), what, why, fix)

@@ -8,12 +8,16 @@ import numpy as np
 import pytest
 
 from neurodeploy.backends.loihi2.learn import learn as learn_on_lava
-from neurodeploy.engine.plastic import learn
+from neurodeploy.backends.loihi2.plastic_formats import frozen_program
+from neurodeploy.backends.loihi2.quantize import quantize
+from neurodeploy.engine.plastic import PlasticEngine, learn
+from neurodeploy.engine.plastic_integer import _learn, lay_out
 from neurodeploy.ir.nodes import Reset
-from neurodeploy.ir.onchip import PlasticProgram
+from neurodeploy.ir.onchip import RATE_ONE, PlasticProgram
 from neurodeploy.learning.online import learn_online
 from neurodeploy.lowering.plastic import OnlineOptions
-from tests.plastic_programs import LIVELY, integer, real, samples
+from neurodeploy.lowering.plastic import program as plastic_program
+from tests.plastic_programs import LIVELY, integer, network, real, samples
 
 RELATIVE = 1e-9
 SHAPES = [
@@ -115,3 +119,75 @@ def test_the_real_runtime_learns_the_same(made, model):
     theirs, _ = learn_on_lava(program, spikes, labels, on="lava", model=model)
     assert relative(run.weights, theirs.weights) < RELATIVE
     assert np.array_equal(theirs.predictions, run.predictions)
+
+
+def test_lavas_engine_shifts_and_floors_any_third_factor_as_ours_does():
+    """Factors that are no multiples of eight, which our neurons never send, show which way the shift floors.
+
+    A LearningDense alone, fed from outside, against the kernel that stands for it, after every step.
+    """
+    random = np.random.default_rng(5)
+    program, steps = integer(sizes=(16, 4)), 60
+    population = program.output
+    spikes = (random.random((steps, 16)) < 0.4).astype(np.uint8)
+    factors = np.where(random.random((2, steps, 4)) < 0.5, random.integers(1, 120, (2, steps, 4)), 0)
+    theirs = lone_learning_dense(program, spikes, factors)
+    chain, weight, trace = lay_out(program, steps), population.forward.weight.T.astype(np.int32), np.zeros(16, np.int64)
+    formats = chain.trace_keeps[0], population.forward.impulse, population.forward.quantum
+    for step in range(steps):
+        draws = chain.trace_draw[step, 0, 0], chain.factor_draw[step, 0, 0], chain.weight_draw[step]
+        positive, negative = factors[:, step].astype(np.int64)
+        _learn(weight, positive, negative, trace, spikes[step], formats, draws)
+        assert np.array_equal(theirs[step].T, weight), step
+
+
+def lone_learning_dense(program: PlasticProgram, spikes: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """Return the weights (step, post, pre) of the output's synapses, fed from outside with spikes and both factors."""
+    from neurodeploy.backends.loihi2.lava_models import build_models, registries_restored, step_models
+    from neurodeploy.backends.loihi2.plasticity import SpikeInput, _synapses, run_configuration
+
+    with registries_restored():
+        source = SpikeInput(samples=spikes[None])
+        dense = _synapses(program, 0, recurrent=False)
+        source.s_out.connect(dense.s_in)
+        for port, rows in zip((dense.s_in_y1, dense.s_in_y2), factors, strict=True):
+            SpikeInput(samples=rows[None]).s_out.connect(port)
+        rows = np.zeros((len(spikes), *program.output.forward.weight.shape), np.int32)
+        dense.proc_params["weight_rows"] = rows
+        step_models(build_models(source, run_configuration(integer=True, graph=True)), len(spikes), None)
+    return rows
+
+
+def test_a_firing_rate_in_integers_is_the_mean_that_real_numbers_have():
+    """A neuron that fires in every step: r = 1 - (1 - 1/64)^n from zero, to the 1/4096 a step that integers lose."""
+    program = integer(OnlineOptions(target_rate=0.0), bias=2.0)
+    engine, real_engine = PlasticEngine(program, 12), PlasticEngine(real(OnlineOptions(target_rate=0.0), bias=2.0), 12)
+    silence, target = np.zeros(16, np.uint8), np.eye(4, dtype=np.uint8)[0]
+    for n in range(12):
+        engine.step(silence, target)
+        real_engine.step(silence, target)
+        expected = 1 - (1 - 1 / 64) ** n
+        assert np.allclose(real_engine.state.firing[0], expected, rtol=1e-12)
+        assert np.allclose(engine.state.firing[0] / RATE_ONE, expected, rtol=0, atol=n / RATE_ONE)
+
+
+def test_learned_weights_are_frozen_as_lavas_static_synapses_read_them():
+    """An odd weight goes to the even one below, whatever its sign: what Lava's own truncation makes of it."""
+    from lava.utils.weightutils import SignMode, truncate_weights
+
+    source = network()
+    program, learned = quantize(source), integer()
+    random = np.random.default_rng(7)
+    learned = learned.learned([random.integers(-256, 256, weight.shape) for weight in learned.weights])
+    frozen = frozen_program(program, learned)
+    for projection, weight in zip(frozen.projections, learned.weights, strict=True):
+        expected = truncate_weights(weight, sign_mode=SignMode.MIXED, num_weight_bits=8)
+        assert np.array_equal(2 * projection.synapses.mantissa.astype(np.int32), expected)
+
+
+def test_rates_decay_and_seeds_differ_from_epoch_to_epoch():
+    first, fourth = (plastic_program(network(), 12, LIVELY, epoch) for epoch in (0, 3))
+    for before, after in zip(first.populations, fourth.populations, strict=True):
+        assert after.factor.rate == pytest.approx(before.factor.rate * LIVELY.decay**3)
+        assert np.array_equal(before.forward.weight, after.forward.weight)
+    assert first.seed != fourth.seed

@@ -36,6 +36,22 @@ def test_digits_are_learned_from_random_weights_and_stay_learned_when_deployed(u
     assert learned.provenance["learning"]["accuracy_after"] == outcome["accuracy_after"]
 
 
+def test_every_epoch_presents_all_samples_in_an_order_and_with_spikes_of_its_own(untrained, monkeypatch):
+    seen, learn = [], onchip.plastic.learn
+
+    def watched(program, spikes, labels, progress=None):
+        if progress is not None:
+            seen.append((spikes.copy(), labels.copy()))
+        return learn(program, spikes, labels, progress)
+
+    monkeypatch.setattr(onchip.plastic, "learn", watched)
+    onchip.learn(untrained, "digits", epochs=2, limit=100, progress=lambda *told: None)
+    (first, labels), (second, others) = seen
+    assert sorted(labels) == sorted(others)
+    assert not np.array_equal(labels, others)
+    assert {sample.tobytes() for sample in first}.isdisjoint(sample.tobytes() for sample in second)
+
+
 def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(untrained, tmp_path):
     checkpoint = tmp_path / "learned.ndc.unfinished"
     whole, _ = onchip.learn(untrained, "digits", epochs=2, limit=200)

@@ -79,7 +79,7 @@ def integer_program(program: Program, real: PlasticProgram, random_start: bool) 
         decay=round(DECAY_ONE * (1 - readout.kappa)),
         mantissa=round(ERROR_ONE * 2**READOUT_SHIFT / (READOUT_UNIT * readout.goal)),
     )
-    return PlasticProgram(tuple(populations), integers, real.steps, real.seed, real.rule)
+    return replace(real, populations=tuple(populations), readout=integers)
 
 
 def frozen_program(program: Program, learned: PlasticProgram) -> Program:
