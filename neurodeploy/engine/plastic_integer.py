@@ -45,6 +45,7 @@ ACCUMULATOR = 1 << 15
 """Changes are summed up in fifteen bits and a sign."""
 FRACTION_BITS = 7
 """of a weight within the accumulator."""
+FRACTION_MASK = (1 << FRACTION_BITS) - 1
 FACTOR_KEEPS = np.exp(-1 / np.array([float(np.iinfo(np.uint16).max)]))[0]
 """Lava lets a third factor decay for one step before it uses it."""
 CONNECTION_SEED = 2
@@ -413,7 +414,7 @@ def _add(weight: np.ndarray, source: np.ndarray, exponent: int, activation: np.n
 def _rounded(x: float, draw: float) -> int:
     """Return x rounded down, or up where the number drawn is below what rounding down leaves out."""
     whole = np.floor(x)
-    return int(whole) + (draw < x % 1)
+    return int(whole) + (draw < x - whole)
 
 
 @njit(cache=True, inline="always")
@@ -440,9 +441,11 @@ def _learn(
     """
     keeps, impulse, quantum = formats
     for i in range(trace.size):
-        trace[i] = min(TRACE_MAX, _rounded(keeps * trace[i], draws[0]) + impulse * np.int64(source[i]))
+        left = _rounded(keeps * trace[i], draws[0]) if trace[i] else 0
+        trace[i] = min(TRACE_MAX, left + impulse * np.int64(source[i]))
     with_trace = quantum + FRACTION_BITS
     with_spike = with_trace + _log2(impulse) - _log2(FACTOR_STEP)
+    weight_draw = draws[2] * (1 << FRACTION_BITS)
     changed = 0
     for j in range(positive.size):
         if positive[j] == 0 and negative[j] == 0:
@@ -452,13 +455,17 @@ def _learn(
         y2 = _rounded(FACTOR_KEEPS * negative[j], draws[1])
         for i in range(trace.size):
             spike = np.int64(source[i])
-            total = weight[i, j] << FRACTION_BITS
-            total = _clipped(total + _clipped(((-trace[i] * y1) >> 3) << with_trace))
-            total = _clipped(total + _clipped((spike * y1) << with_spike))
-            total = _clipped(total + _clipped(((trace[i] * y2) >> 3) << with_trace))
-            total = _clipped(total + _clipped((-spike * y2) << with_spike))
-            rounded = _rounded(total / (1 << FRACTION_BITS), draws[2])
-            weight[i, j] = min(WEIGHT_MAX, max(WEIGHT_MIN, rounded))
+            if trace[i] == 0:
+                continue  # whatever has spiked has a trace, and a weight to which nothing is added is not rounded
+            total = np.int64(weight[i, j]) << FRACTION_BITS
+            if y1:
+                total = _clipped(total + _clipped(((-trace[i] * y1) >> 3) << with_trace))
+                total = _clipped(total + _clipped((spike * y1) << with_spike))
+            if y2:
+                total = _clipped(total + _clipped(((trace[i] * y2) >> 3) << with_trace))
+                total = _clipped(total + _clipped((-spike * y2) << with_spike))
+            up = weight_draw < (total & FRACTION_MASK)
+            weight[i, j] = min(WEIGHT_MAX, max(WEIGHT_MIN, (total >> FRACTION_BITS) + up))
     return changed
 
 
