@@ -10,6 +10,7 @@ _HOMES = {
     "compile": "neurodeploy.pipeline",
     "read_data": "neurodeploy.pipeline",
     "run": "neurodeploy.pipeline",
+    "learn": "neurodeploy.onchip",
     "verify": "neurodeploy.pipeline",
     "evaluate": "neurodeploy.pipeline",
     "load_artifact": "neurodeploy.artifact",

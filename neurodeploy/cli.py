@@ -321,6 +321,13 @@ def learn(
     ] = "fixed",
     epochs: Annotated[int, typer.Option("--epochs", metavar="N", min=1, help="Passes over the data.")] = 10,
     limit: Limit = None,
+    classes: Annotated[
+        list[int] | None,
+        typer.Option("--class", metavar="N", min=0, help="Learn this class; repeatable; default: all."),
+    ] = None,
+    rehearse: Annotated[
+        int, typer.Option("--rehearse", metavar="N", min=0, help="Samples of every other class, presented again.")
+    ] = 0,
     plastic: Annotated[
         list[str] | None, typer.Option("--plastic", metavar="LAYER", help="What learns; repeatable; default: all.")
     ] = None,
@@ -358,6 +365,8 @@ def learn(
             arithmetic=arithmetic,
             epochs=epochs,
             limit=limit,
+            classes=classes or (),
+            rehearse=rehearse,
             process=process,
             options=chosen,
             checkpoint=kept,

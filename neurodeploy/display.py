@@ -6,6 +6,7 @@ Nothing here computes a result. Tables fit 80 columns and lose their colors when
 from __future__ import annotations
 
 from itertools import groupby
+from statistics import fmean
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -73,6 +74,12 @@ def show_learning(console: Console, plain: Plain) -> None:
         _line(console, f"frozen    {', '.join(plain['body'])}, as compiled")
     for line in plain["limits"]:
         _line(console, f"limit     {line}")
+    if plain["classes"]:
+        for kind, learned in (("learned", True), ("kept", False)):
+            rows = [row for row in plain["by_class"] if (row["class"] in plain["classes"]) == learned]
+            names = ", ".join(str(row["class"]) for row in rows)
+            before, after = (fmean(row[when] for row in rows) if rows else 0.0 for when in ("before", "after"))
+            _line(console, f"{kind:9} {names}: {before:.2%} before, {after:.2%} after, mean of classes")
     scores = f"{plain['accuracy_before']:.2%} before, {plain['accuracy_after']:.2%} after"
     _line(console, f"accuracy  {scores}, of {plain['test_samples']:,} test samples, as deployed", "bold")
     again = f", resumed after epoch {plain['resumed_after']}" if plain["resumed_after"] else ""

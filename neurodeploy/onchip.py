@@ -10,7 +10,7 @@ Nothing here does arithmetic. `TARGET_RULES` names what each rule is made of; to
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from importlib import import_module
@@ -181,6 +181,8 @@ def learn(
     arithmetic: str = "fixed",
     epochs: int = 10,
     limit: int | None = None,
+    classes: Collection[int] = (),
+    rehearse: int = 0,
     process: str = "fused",
     options: Any = None,
     checkpoint: Path | None = None,
@@ -195,6 +197,7 @@ def learn(
         arithmetic: "fixed" for the integers of the target's learning engine, "float" for real numbers, which are
             quantized afterwards.
         limit: how many training samples, the first ones.
+        classes: learn these only, and present `rehearse` samples of every other class again; none: all.
         process: on Lava, "fused" or "engine": one process, or Lava's own learning engine.
         options: of the rule; None: its defaults.
         checkpoint: where to keep what is learned after every epoch, and to go on from.
@@ -210,13 +213,14 @@ def learn(
     execute = _executor(task, on, process, timeout_s)
     samples = pipeline.read_data(data, model.program.encoding, model.program.input.shape)
     assert samples.labels is not None
-    before = pipeline.evaluate(model, samples, pipeline.run(model, samples))
     training, tested = datasets.load(data, "train"), task.spikes(task.payloads(samples.inputs))
     record: dict[str, Any] = {"rule": rule, "on": on, "arithmetic": arithmetic, "process": process}
     record |= {
         "data": training.name,
         "epochs": epochs,
         "limit": limit,
+        "classes": sorted(classes),
+        "rehearse": rehearse,
         "options": asdict(task.options),
         "program": model.fingerprint,
     }
@@ -228,18 +232,14 @@ def learn(
         training,
         task.encoding,
         epochs,
-        limit,
+        on_target.chosen(training.labels, limit, classes, rehearse),
         task.options.seed,
         record,
     )
     weights, curve, resumed_after = on_target.learn(plan, checkpoint, progress)
     learned = task.program(0).learned(weights)
     after = task.deployed(learned, samples.inputs[:, :CALIBRATION_SAMPLES])
-    certificate = record | _outcome(task, learned, curve) | {
-        "accuracy_before": before.accuracy,
-        "accuracy_after": pipeline.evaluate(after, samples, pipeline.run(after, samples)).accuracy,
-        "test_samples": len(samples.labels),
-    }  # fmt: skip
+    certificate = record | _outcome(task, learned, curve) | _judged(model, after, samples)
     after = replace(after, provenance=model.provenance | {"learning": certificate})
     return after, certificate | {"resumed_after": resumed_after}
 
@@ -259,7 +259,7 @@ def verify(
         model: with a record of how it learned: its rule, options and data are taken again, its weights as they are.
         against: "lava" or "lava-models", whose learning engine it is unless `process` says "fused"; or "source", the
             rule's table in PyTorch, for what was learned in real numbers.
-        limit: how many training samples, the first ones.
+        limit: how many training samples, the first ones of the classes it learned.
 
     Returns:
         The model with the certificate, and the certificate; see `evaluation.trajectories`.
@@ -276,22 +276,23 @@ def verify(
     options = TARGET_RULES[record["rule"]].options
     told = {name: tuple(each) if isinstance(each, list) else each for name, each in record["options"].items()}
     task = _task(model, record["rule"], record["arithmetic"], options(**told | {"initial": "trained"}), record["data"])
-    training = datasets.load(record["data"], "train", limit)
-    inputs = training.encode(task.encoding)
+    training = datasets.load(record["data"], "train")
+    numbers = on_target.chosen(training.labels, limit, record["classes"])
+    inputs, labels = training.encode(task.encoding, numbers), training.labels[numbers]
     payloads, program = task.payloads(inputs), task.program(0)
     spikes = task.spikes(payloads)
-    ours = task.rule.engine.trajectory(program, spikes, training.labels)
+    ours = task.rule.engine.trajectory(program, spikes, labels)
     if against == "source":
         if task.fixed:
             why, fix = "the rule's table is in real numbers", "verify against lava, or learn with --arithmetic float"
             raise UsageError(Finding("ND401", against, "no authority on integers", why, fix))
         module, function = task.rule.oracle.split(":")
-        theirs = getattr(import_module(module), function)(program, spikes, training.labels, trajectory=True)[2]
+        theirs = getattr(import_module(module), function)(program, spikes, labels, trajectory=True)[2]
         expected = "the rule's table in PyTorch"
     else:
         sent = spikes if task.body is None else payloads
         run, theirs = backend_of(model.profile).learn(
-            program, sent, training.labels, body=task.body, on=against, model=process, trajectory=True,
+            program, sent, labels, body=task.body, on=against, model=process, trajectory=True,
             progress=progress, timeout_s=timeout_s,
         )  # fmt: skip
         expected = run.executor
@@ -347,6 +348,26 @@ def _executor(task: Task, on: str, process: str, timeout_s: float | None) -> Cal
         )[0]
 
     return execute
+
+
+def _judged(model: CompiledModel, learned: CompiledModel, samples: pipeline.Samples) -> dict[str, Any]:
+    """Return the test accuracy before and after, of all classes and of each, as deployed."""
+    labels = samples.labels
+    assert labels is not None
+    before, after = (pipeline.run(each, samples) for each in (model, learned))
+    return {
+        "accuracy_before": pipeline.evaluate(model, samples, before).accuracy,
+        "accuracy_after": pipeline.evaluate(learned, samples, after).accuracy,
+        "by_class": [
+            {
+                "class": int(label),
+                "before": float(np.mean(before.predictions[labels == label] == label)),
+                "after": float(np.mean(after.predictions[labels == label] == label)),
+            }
+            for label in np.unique(labels)
+        ],
+        "test_samples": len(labels),
+    }
 
 
 def _outcome(task: Task, learned: Any, curve: list[on_target.Pass]) -> dict[str, Any]:

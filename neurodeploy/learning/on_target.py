@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.datasets import Dataset, Encoding, Recordings
-from neurodeploy.errors import Finding, LoadError
+from neurodeploy.errors import Finding, LoadError, UsageError
 from neurodeploy.results import LearningRun
 
 Weights = tuple[np.ndarray, ...]
@@ -50,7 +50,7 @@ class Plan:
         execute: runs a program on encoded training samples (step, sample, *neuron) and labels.
         answer: predictions (sample,) of a program in which nothing is plastic, for samples of the labels `tested`.
         data, encoding: training samples.
-        limit: how many training samples, the first ones; None: all.
+        numbers: of the training samples that are presented, each once per epoch; see `chosen`.
         seed: of the order and of the spikes of every epoch.
         record: what a checkpoint must agree with, plain values.
     """
@@ -62,7 +62,7 @@ class Plan:
     data: Dataset | Recordings
     encoding: Encoding
     epochs: int
-    limit: int | None
+    numbers: np.ndarray
     seed: int
     record: dict[str, Any]
 
@@ -104,10 +104,31 @@ def learn(plan: Plan, checkpoint: Path | None, progress: Progress | None = None)
     return weights, curve, already
 
 
+def chosen(labels: np.ndarray, limit: int | None, classes: Collection[int] = (), rehearse: int = 0) -> np.ndarray:
+    """Return the numbers of the samples to learn from: the first `limit` of `classes`, the first few of the others.
+
+    Args:
+        labels: (sample,) of all there are.
+        limit: None for all.
+        classes: none for all; otherwise `rehearse` samples of every other class are presented again, lest it be
+            forgotten.
+
+    Raises:
+        UsageError: ND413 when there is no sample of a class.
+    """
+    absent = sorted(set(classes) - set(labels.tolist()))
+    if absent:
+        what, why = f"classes {', '.join(map(str, absent))}", f"labels go from {labels.min()} to {labels.max()}"
+        raise UsageError(Finding("ND413", "learning", what, why, "name classes of the data"))
+    new = np.flatnonzero(np.isin(labels, list(classes))) if classes else np.arange(len(labels))
+    others = sorted(set(labels.tolist()) - set(classes)) if classes else []
+    old = [np.flatnonzero(labels == each)[:rehearse] for each in others]
+    return np.concatenate([new[:limit], *old])
+
+
 def _samples(plan: Plan, epoch: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the input and labels of an epoch, in an order and with spikes of its own."""
-    numbers = np.arange(len(plan.data.labels))[: plan.limit]
-    order = np.random.default_rng((plan.seed, 1, epoch)).permutation(numbers)
+    order = np.random.default_rng((plan.seed, 1, epoch)).permutation(plan.numbers)
     encoding = plan.encoding
     if encoding.kind == "rate":
         encoding = replace(encoding, seed=int(np.random.default_rng((plan.seed, 2, epoch)).integers(2**31)))

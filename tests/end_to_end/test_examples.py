@@ -13,6 +13,7 @@ from tests.cases import REPOSITORY
 SAYS = {
     "01_your_own_network.py": ("every spike and state: True", "by rounding only:             True"),
     "02_embed_in_lava.py": ("Lava's network says",),
+    "05_new_classes_on_chip.py": ("learned on chip from random weights", " 0 differ from Lava's learning engine"),
     "03_local_learning.py": ("e-prop, as a table", "by rounding: True\neprop", "by rounding: True\ndecolle"),
 }
 

@@ -10,6 +10,7 @@ import pytest
 from neurodeploy import cli, load_artifact, onchip, pipeline, save_artifact
 from neurodeploy.datasets import Encoding
 from neurodeploy.errors import LoadError, UnsupportedError, UsageError
+from neurodeploy.learning import on_target
 from neurodeploy.lowering.plastic import OnlineOptions
 from tests.plastic_programs import network
 
@@ -50,6 +51,32 @@ def test_every_epoch_presents_all_samples_in_an_order_and_with_spikes_of_its_own
     assert sorted(labels) == sorted(others)
     assert not np.array_equal(labels, others)
     assert {sample.tobytes() for sample in first}.isdisjoint(sample.tobytes() for sample in second)
+
+
+def test_new_classes_are_learned_and_rehearsal_keeps_the_old_ones(untrained):
+    random, last = OnlineOptions(initial="random"), OnlineOptions(1e-3, 1e-3, plastic=("lif2",))
+    eight, first = onchip.learn(untrained, "digits", classes=range(8), options=random)
+    assert all((row["after"] > 0.8) == (row["class"] < 8) for row in first["by_class"])
+    kept = {}
+    for rehearse in (0, 40):
+        _, outcome = onchip.learn(eight, "digits", classes=(8, 9), rehearse=rehearse, options=last, epochs=5)
+        old, new = (
+            [row["after"] for row in outcome["by_class"] if (row["class"] > 7) == late] for late in (False, True)
+        )
+        assert np.mean(new) > 0.7
+        kept[rehearse] = np.mean(old)
+    assert kept[40] > 0.85
+    assert kept[0] < kept[40] - 0.3
+
+
+def test_chosen_samples_are_the_first_of_the_new_classes_and_a_few_of_every_other():
+    labels = np.array([0, 1, 2, 0, 1, 2, 0, 1, 2, 2])
+    assert on_target.chosen(labels, None).tolist() == list(range(10))
+    assert on_target.chosen(labels, 4).tolist() == [0, 1, 2, 3]
+    assert on_target.chosen(labels, 3, (2,)).tolist() == [2, 5, 8]
+    assert on_target.chosen(labels, None, (2,), 2).tolist() == [2, 5, 8, 9, 0, 3, 1, 4]
+    with pytest.raises(UsageError, match="classes 3"):
+        on_target.chosen(labels, None, (2, 3))
 
 
 def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(untrained, tmp_path):
