@@ -82,6 +82,8 @@ def test_lavas_learning_engine_and_the_fused_process_learn_what_the_engine_learn
         theirs, paths[model] = learn_on_lava(program, spikes, labels, on="lava-models", model=model, trajectory=True)
         assert np.array_equal(theirs.predictions, run.predictions)
         assert all(map(np.array_equal, theirs.weights, run.weights))
+        counted = (run.synaptic_operations, run.updates) if model == "fused" else (None, None)
+        assert (theirs.synaptic_operations, theirs.updates) == counted
     assert all(map(np.array_equal, paths["engine"], paths["fused"]))
 
 

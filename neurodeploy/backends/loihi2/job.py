@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from neurodeploy.backends.loihi2.recording import LearningRecord
 from neurodeploy.ir.codec import from_plain, to_plain
 from neurodeploy.ir.onchip import PlasticProgram
 from neurodeploy.ir.program import Program
@@ -71,11 +72,24 @@ class LearningJob:
 
 @dataclass(frozen=True, eq=False)
 class LearningOutcome:
-    """The output's spikes uint8 (step, output), weights per group of synapses (row, post, pre), seconds it took."""
+    """What a stretch of learning left behind.
+
+    Args:
+        spikes: of the output, uint8 (step, output).
+        weights: per group of synapses (row, post, pre).
+        counters: synaptic operations and updates; None where nobody counted.
+        seconds: it took.
+    """
 
     spikes: np.ndarray
     weights: tuple[np.ndarray, ...]
+    counters: tuple[int, int] | None
     seconds: float
+
+    @staticmethod
+    def of(record: LearningRecord, seconds: float) -> LearningOutcome:
+        synops, updates = map(int, record.counters)
+        return LearningOutcome(record.spikes, record.weights, (synops, updates) if updates >= 0 else None, seconds)
 
 
 def write_learning_job(directory: Path, setting: LearningJob) -> None:
@@ -111,12 +125,13 @@ def write_learning_result(directory: Path, outcome: LearningOutcome) -> None:
     for index, rows in enumerate(outcome.weights):
         np.save(directory / f"weights-{index}.npy", rows, allow_pickle=False)
     unfinished = directory / f"{RESULT}.part"
-    unfinished.write_text(json.dumps({"seconds": outcome.seconds}))
+    unfinished.write_text(json.dumps({"seconds": outcome.seconds, "counters": outcome.counters}))
     unfinished.replace(directory / RESULT)
 
 
 def read_learning_result(directory: Path, groups: int) -> LearningOutcome:
     """Return what `write_learning_result` was given."""
     weights = tuple(np.load(directory / f"weights-{index}.npy", allow_pickle=False) for index in range(groups))
-    seconds = json.loads((directory / RESULT).read_text())["seconds"]
-    return LearningOutcome(np.load(directory / "fired.npy", allow_pickle=False), weights, seconds)
+    plain = json.loads((directory / RESULT).read_text())
+    counters = plain["counters"] and tuple(plain["counters"])
+    return LearningOutcome(np.load(directory / "fired.npy", allow_pickle=False), weights, counters, plain["seconds"])

@@ -69,8 +69,8 @@ def learn(
         tuple(rows[-1] for rows in outcome.weights),
         counts.argmax(1),
         spikes=None,
-        synaptic_operations=None,
-        updates=None,
+        synaptic_operations=outcome.counters and outcome.counters[0],
+        updates=outcome.counters and outcome.counters[1],
         steps=steps,
         seconds=outcome.seconds,
     )
@@ -88,4 +88,4 @@ def _on_models(setting: job.LearningJob, progress: Progress | None) -> job.Learn
         begin = time.perf_counter()
         step_models(models, len(record.spikes), progress)
         seconds = time.perf_counter() - begin
-    return job.LearningOutcome(record.spikes, record.weights, seconds)
+    return job.LearningOutcome.of(record, seconds)

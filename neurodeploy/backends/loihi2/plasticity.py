@@ -145,7 +145,9 @@ def wire(setting: LearningJob, clock: np.ndarray) -> tuple[AbstractProcess, Lear
         shared_array((steps, outputs), np.uint8),
         tuple(shared_array((rows, *weight.shape), kind) for weight in program.weights),
         clock,
+        shared_array((2,), np.int64),
     )
+    record.counters[:] = -1
     for rows_of, weight in zip(record.weights, program.weights, strict=True):
         rows_of[:] = weight
     network.proc_params["record"] = record

@@ -23,16 +23,19 @@ class LearningRecord:
         spikes: uint8 (step, output), the output's spikes, row 0 of time step 1.
         weights: per synapse group (row, post, pre): one row, of the last step, or a row for every step.
         clock: int64 (1,), the last time step that was completed.
+        counters: int64 (2,), synaptic operations and updates so far; -1 where nobody counts.
     """
 
     spikes: np.ndarray
     weights: tuple[np.ndarray, ...]
     clock: np.ndarray
+    counters: np.ndarray
 
-    def write(self, time_step: int, spikes: np.ndarray, weights: tuple[np.ndarray, ...]) -> None:
+    def write(self, time_step: int, spikes: np.ndarray, weights: tuple[np.ndarray, ...], counters: np.ndarray) -> None:
         """Keep one completed step."""
         if time_step <= len(self.spikes):
             self.spikes[time_step - 1] = spikes
+            self.counters[:] = counters
             for rows, weight in zip(self.weights, weights, strict=True):
                 write_weights(rows, time_step, weight)
         self.clock[0] = time_step

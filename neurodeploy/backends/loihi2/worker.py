@@ -80,7 +80,7 @@ def execute_learning(directory: Path) -> None:
     threading.Thread(target=watch_actors, args=(source.runtime,), daemon=True).start()
     begin = time.perf_counter()
     source.run(RunSteps(num_steps=len(record.spikes)))
-    write_learning_result(directory, LearningOutcome(record.spikes, record.weights, time.perf_counter() - begin))
+    write_learning_result(directory, LearningOutcome.of(record, time.perf_counter() - begin))
 
 
 def watch_actors(runtime: Any) -> None:

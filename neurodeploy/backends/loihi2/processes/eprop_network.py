@@ -68,7 +68,7 @@ class AbstractPyEPropNetworkModel(PyLoihiProcessModel):
         fired = self.engine.step(spikes, self.t_in.recv().astype(np.uint8))
         self.s_out.send(fired)
         if self.record is not None:
-            self.record.write(self.time_step, fired, self.engine.weights)
+            self.record.write(self.time_step, fired, self.engine.weights, self.engine.state.counters)
 
 
 @implements(proc=EPropNetwork, protocol=LoihiProtocol)
