@@ -193,3 +193,22 @@ def test_rates_decay_and_seeds_differ_from_epoch_to_epoch():
         assert after.factor.rate == pytest.approx(before.factor.rate * LIVELY.decay**3)
         assert np.array_equal(before.forward.weight, after.forward.weight)
     assert first.seed != fourth.seed
+
+
+def test_an_integer_network_says_when_its_random_numbers_are_used_up():
+    """It must be told how many time steps there will be, and fails in the step after, instead of reading on."""
+    from neurodeploy.backends.loihi2.lava_models import build_models, registries_restored, step_models
+    from neurodeploy.backends.loihi2.plasticity import run_configuration
+    from neurodeploy.backends.loihi2.processes import EPropNetwork, SpikeInput
+
+    program, (spikes, _) = integer(), samples()
+    with pytest.raises(ValueError, match="how many time steps"):
+        EPropNetwork(program=program)
+    with registries_restored():
+        source, target = SpikeInput(samples=spikes), SpikeInput(samples=np.zeros((1, 1, 4), np.uint8))
+        network = EPropNetwork(program=program, steps=3)
+        source.s_out.connect(network.s_in)
+        target.s_out.connect(network.t_in)
+        models = build_models(source, run_configuration(integer=True, graph=False))
+        with pytest.raises(RuntimeError, match="time step 4"):
+            step_models(models, 4, None)

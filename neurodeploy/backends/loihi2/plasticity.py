@@ -169,7 +169,8 @@ def engine_rule(
 
     Args:
         rule: whose dw is a sum of products of rate, L, psi and a presynaptic trace, each perhaps of the step before.
-        tau: time constant of the trace, steps.
+        tau: time constant of the trace, steps: -1 / ln(beta) of the neurons that the synapses lead to, in fixed point
+            `engine.plastic_integer.trace_tau`.
         impulse, quantum: of `IntegerSynapses`; a quantum of None means floating point.
         seed: of the rounding of traces and factors.
 

@@ -25,22 +25,34 @@ class EPropNetwork(AbstractProcess):
     Under `Loihi2SimCfg(select_sub_proc_model=True)` it is a graph of LearningDense, `PlasticLIF`, `PlasticReadout` and
     Dense, which shows that Lava's learning engine can express it. Otherwise it is one fused model that does the same,
     step by step and weight by weight, several times faster. select_tag "floating_pt" runs real programs, "fixed_pt"
-    integer ones.
+    integer ones. examples/eprop_in_lava writes the same network both ways.
+
+    Sample j has the time steps start + j period + 1 ... start + (j + 1) period, counted from 1 as Lava does, with
+    `program.start` and `program.period`: its input comes in the first program.steps of them, its target in all, and
+    its answer goes out in the last program.steps.
 
     Args:
-        program: what to run; its first sample's first input is expected in time step 1.
-        steps: how many time steps there will be at most.
+        program: what to run: written out (`ir/onchip.py`), or made of a network by `lowering.plastic.plastic_program`
+            and, in integers, `plastic_formats.integer_program`.
+        steps: how many time steps there will be at most; an integer program draws its random numbers for so many, a
+            real one needs no such number.
 
     Attributes:
-        s_in: spikes (input,).
-        t_in: 1 for the right output, 0 for the others (output,).
-        s_out: the output's spikes (output,).
-        weights: all weights one after the other, in the order of `PlasticProgram.weights`, each (pre, post) in C order.
+        s_in: InPort (input,), spikes: 0 or 1; zero between samples.
+        t_in: InPort (output,), 1 for the right output and 0 for the others.
+        s_out: OutPort (output,), the output's spikes.
+        weights: Var, all weights one after the other, in the order of `PlasticProgram.weights`, each (pre, post) in C
+            order; real ones in the unit of the thresholds, integer ones in [-256, 255]. May be set between two runs.
             Only the fused model keeps them here; the graph's are its LearningDense's.
+
+    Raises:
+        ValueError: for an integer program without `steps`.
     """
 
-    def __init__(self, *, program: PlasticProgram, steps: int, name: str | None = None) -> None:
+    def __init__(self, *, program: PlasticProgram, steps: int | None = None, name: str | None = None) -> None:
         super().__init__(program=program, steps=steps, name=name)
+        if program.integer and steps is None:
+            raise ValueError("an integer program draws random numbers: say for how many time steps at most")
         outputs = (program.output.size,)
         self.s_in = InPort(shape=(program.inputs,))
         self.t_in = InPort(shape=outputs)
@@ -59,10 +71,13 @@ class AbstractPyEPropNetworkModel(PyLoihiProcessModel):
 
     def __init__(self, proc_params: dict) -> None:
         super().__init__(proc_params)
-        self.engine = PlasticEngine(proc_params["program"], proc_params["steps"])
+        self.steps: int | None = proc_params["steps"]
+        self.engine = PlasticEngine(proc_params["program"], self.steps or 0)
         self.record: LearningRecord | None = proc_params.get("record")
 
     def run_spk(self) -> None:
+        if self.steps is not None and self.time_step > self.steps:
+            raise RuntimeError(f"time step {self.time_step} of an EPropNetwork that was made for {self.steps}")
         self.weights = self.engine.flat_weights  # the engine's own memory, so that what is set is learned from
         spikes = self.s_in.recv().astype(np.uint8)
         fired = self.engine.step(spikes, self.t_in.recv().astype(np.uint8))

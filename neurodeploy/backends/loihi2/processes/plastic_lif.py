@@ -41,16 +41,39 @@ class PlasticLIF(ResettingLIF):
     """`ResettingLIF` neurons that hear a learning signal L and send the third factor of e-prop to their synapses.
 
         psi = max(0, 1 - |v - vth| / (width vth))          v as it was when it was compared with vth
-        L   = a_third_factor_in + regularizer (r - target_rate)         r: the neuron's own mean firing rate
+        r   = r + (s_out - r) / 64                         the neuron's own mean firing rate
+        L   = a_third_factor_in + regularizer (r - target_rate)
         s_out_y1, s_out_y2 = the positive and the negative part of rate psi L
 
-    Connect s_out_y1 and s_out_y2 to the same ports of a LearningDense with `eprop_rule`, a_in to its output, and
-    a_third_factor_in to what brings the error, such as a Dense of fixed random weights behind `PlasticReadout.err_out`.
+    The synapses that learn are a stock LearningDense; between samples (see `ResettingLIF`) psi is zero, and nothing is
+    learned. For neurons with beta = 1 - dv, floating point (examples/eprop_in_lava is a whole program):
+
+        synapses = LearningDense(weights=w, learning_rule=engine_rule(EPROP, tau=-1 / log(beta)))
+        synapses.a_out.connect(neurons.a_in)
+        neurons.s_out_y1.connect(synapses.s_in_y1)
+        neurons.s_out_y2.connect(synapses.s_in_y2)
+        back = Dense(weights=feedback, num_message_bits=8)
+        readout.err_out.connect(back.s_in)
+        back.a_out.connect(neurons.a_third_factor_in)
+
+    with `engine_rule` of `backends.loihi2.plasticity` and `EPROP` of `ir.onchip`. The rule has one trace, which decays
+    as the membrane does: all neurons share one dv, and none has a synaptic current (du = 1; fixed point 4095).
 
     Args:
-        factor: a RealFactor for the floating-point model, an IntegerFactor for the fixed-point one.
+        shape: (neuron,).
+        factor: a RealFactor for the floating-point model, an IntegerFactor for the fixed-point one. Its `feedback` is
+            not read here: the Dense in front of a_third_factor_in holds it.
         seed, index: of the fixed-point model's random numbers; two populations of one network have two indices.
-        others: as for `ResettingLIF`.
+        others: as for `ResettingLIF`; first_step is one more than that of the population before, or 2 where the input
+            comes straight from a source.
+
+    Attributes:
+        a_in, s_out, u, v: as of `ResettingLIF`.
+        a_third_factor_in: InPort (neuron,), the error that comes back, real; fixed point: whatever a Dense makes of
+            errors of which 127 is one.
+        s_out_y1, s_out_y2: OutPorts (neuron,), real and not negative, in the unit of vth; fixed point: multiples of 8
+            up to 120.
+        firing: Var (neuron,), r in spikes per step; fixed point: in 1/4096 of that.
     """
 
     def __init__(
@@ -77,8 +100,15 @@ class PlasticReadout(PlasticLIF):
         err_out = clip(y / goal - t_in, -1, 1)            zero between samples; its own L
 
     Args:
-        readout: a RealReadout, or an IntegerReadout whose error 1 is 127.
-        others: as for `PlasticLIF`; t_in reads the target in every step, 1 for the right neuron and 0 for the others.
+        readout: a RealReadout for the floating-point model, an IntegerReadout for the fixed-point one.
+        others: as for `PlasticLIF`; the factor's regularizer is not used.
+
+    Attributes:
+        t_in: InPort (neuron,), in every step of a sample 1 for the right neuron and 0 for the others.
+        err_out: OutPort (neuron,), real, in [-1, 1]; fixed point: in [-127, 127], 127 being 1. It is a number, not a
+            spike: a Dense that reads it needs num_message_bits > 0.
+        y: Var (neuron,), filtered spikes; fixed point: 64 per spike.
+        others: as of `PlasticLIF`, but that a_third_factor_in is not read and should be left unconnected.
     """
 
     def __init__(self, *, readout: RealReadout | IntegerReadout, **population: Any) -> None:
