@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -15,12 +15,50 @@ SAYS = {
     "02_embed_in_lava.py": ("Lava's network says",),
     "05_new_classes_on_chip.py": ("learned on chip from random weights", " 0 differ from Lava's learning engine"),
     "03_local_learning.py": ("e-prop, as a table", "by rounding: True\neprop", "by rounding: True\ndecolle"),
+    "eprop_in_lava/learn_digits.py": ("other samples before", "after learning from 20:"),
 }
+ARGUMENTS = {"eprop_in_lava/learn_digits.py": ["--limit", "20"]}
+EXAMPLES = REPOSITORY / "examples"
 
 
-@pytest.mark.parametrize("example", sorted(REPOSITORY.glob("examples/*.py")), ids=lambda path: path.name)
-def test_example(example: Path) -> None:
-    done = subprocess.run([sys.executable, str(example)], capture_output=True, text=True, timeout=280, check=False)
+def said_by(example: str, *arguments: str) -> str:
+    """Return what an example prints, once it has come to its end."""
+    command = [sys.executable, str(EXAMPLES / example), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr
-    for words in SAYS[example.name]:
-        assert words in done.stdout
+    return done.stdout
+
+
+@pytest.mark.parametrize("example", sorted(str(path.relative_to(EXAMPLES)) for path in EXAMPLES.rglob("*.py")))
+def test_example(example: str) -> None:
+    said = said_by(example, *ARGUMENTS.get(example, []))
+    for words in SAYS[example]:
+        assert words in said
+
+
+def test_the_layer_in_a_lava_program_learns() -> None:
+    """Three classes from chance to nearly all, in Lava's runtime."""
+    before, after = (int(share) for share in re.findall(r"(\d+)%", said_by("eprop_in_lava/learn_digits.py", "--fused")))
+    assert before < 50
+    assert after >= 85
+
+
+BOTH_WAYS = """
+import numpy as np
+from learn_digits import beginning, engine, fused, present
+
+images, labels, weights, feedback = beginning()
+(_, one), (_, other) = (present(build, images[:8], labels[:8], weights, feedback, True) for build in (engine, fused))
+for begun, learned, same in zip(weights, one, other):
+    assert np.mean(learned != begun) > 1 / 3
+    assert np.abs(learned - same).max() < 1e-12
+print("alike")
+"""
+
+
+def test_the_layer_wired_by_hand_learns_the_weights_of_the_fused_one() -> None:
+    """The example's own wiring, delays and schedule, against `EPropNetwork`, which the engine's tests hold."""
+    folder = EXAMPLES / "eprop_in_lava"
+    command = [sys.executable, "-c", BOTH_WAYS]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=280, check=False)
+    assert done.stdout == "alike\n", done.stderr
