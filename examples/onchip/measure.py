@@ -1,6 +1,6 @@
 """Learns on chip from random weights and draws the curves that the README shows.
 
-    python examples/onchip/measure.py [--only digits|mnist] [--draw]
+    python examples/onchip/measure.py [--only digits|mnist] [--draw] [--folder FOLDER]
 
 Every run is kept in results.json and not done again; --draw only draws. MNIST takes about ten minutes per run and looks
 for its files where NEURODEPLOY_DATA says. What was tried before was judged on held-out training samples.
@@ -21,8 +21,6 @@ from neurodeploy.datasets import Encoding
 from neurodeploy.ir.nodes import Input, InputKind
 from neurodeploy.learning.architectures import Neurons, build
 
-HERE = Path(__file__).parent
-RESULTS = HERE / "results.json"
 NEURONS, STEPS = Neurons(beta=0.8, threshold=1.0), 20
 GAIN = 2.0
 """Of weights that stay random, as of those that learning begins with."""
@@ -96,7 +94,7 @@ def measure(figure: Figure, line: Line, seed: int) -> dict:
     return {"curve": [row["test_accuracy"] for row in outcome["curve"]], "deployed": outcome["accuracy_after"]}
 
 
-def draw(figure: Figure, results: dict) -> None:
+def draw(figure: Figure, results: dict, folder: Path) -> None:
     """Draw the mean over seeds of test accuracy against epochs."""
     drawn = {}
     for line in figure.lines:
@@ -108,7 +106,7 @@ def draw(figure: Figure, results: dict) -> None:
             )
     if drawn:
         title = f"{figure.dataset}, {figure.pixels}-{figure.hidden}-10, on chip from random weights"
-        plots.lines([plots.Panel("", "epoch", "test accuracy (%)", drawn)], title, HERE / f"{figure.dataset}.png")
+        plots.lines([plots.Panel("", "epoch", "test accuracy (%)", drawn)], title, folder / f"{figure.dataset}.png")
 
 
 def table(figure: Figure, results: dict) -> Iterator[str]:
@@ -124,15 +122,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", choices=[figure.dataset for figure in FIGURES])
     parser.add_argument("--draw", action="store_true")
+    parser.add_argument("--folder", type=Path, default=Path(__file__).parent)
     given = parser.parse_args()
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    kept = given.folder / "results.json"
+    results = json.loads(kept.read_text()) if kept.exists() else {}
     for figure in FIGURES:
         if given.only in (None, figure.dataset):
             for key, line, seed in runs(figure):
                 if not given.draw and key not in results:
                     results[key] = measure(figure, line, seed)
-                    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-            draw(figure, results)
+                    kept.write_text(json.dumps(results, indent=1) + "\n")
+            draw(figure, results, given.folder)
             print("\n".join(table(figure, results)), flush=True)
 
 

@@ -32,7 +32,7 @@ class EPropNetwork(AbstractProcess):
     its answer goes out in the last program.steps.
 
     Args:
-        program: what to run: written out (`ir/onchip.py`), or made of a network by `lowering.plastic.plastic_program`
+        program: what to run: written out (`ir/onchip.py`), or made of a network by `lowering.plastic.program`
             and, in integers, `plastic_formats.integer_program`.
         steps: how many time steps there will be at most; an integer program draws its random numbers for so many, a
             real one needs no such number.

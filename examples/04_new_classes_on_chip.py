@@ -1,6 +1,6 @@
 """A chip learns eight digits from nothing, and later two more, without forgetting the eight.
 
-    python examples/05_new_classes_on_chip.py
+    python examples/04_new_classes_on_chip.py
 
 Takes about half a minute. The host trains nothing: e-prop runs in the integers of Lava's learning engine, and a stretch
 of it is repeated by that engine itself, weight by weight. Later only the output layer learns; a few samples of every
