@@ -47,7 +47,7 @@ class Figure:
 
 
 OUTPUT_ONLY = {"plastic": ("lif2",)}
-SLOWER = {"rate": 1e-3, "readout_rate": 1e-3}
+SLOWER = {"rate": 1e-3, "readout_rate": 1e-3, "decay": 0.6}
 FIGURES = (
     Figure(
         "digits",
@@ -65,10 +65,10 @@ FIGURES = (
         784,
         "200",
         (
-            Line("e-prop, floating point", "float", SLOWER, seeds=1),
-            Line("e-prop, 8-bit fixed point", "fixed", SLOWER, seeds=1),
-            Line("output alone, floating point", "float", SLOWER | OUTPUT_ONLY, seeds=1),
-            Line("output alone, 8-bit fixed point", "fixed", SLOWER | OUTPUT_ONLY, seeds=1),
+            Line("e-prop, floating point", "float", SLOWER, seeds=1, epochs=6),
+            Line("e-prop, 8-bit fixed point", "fixed", SLOWER, seeds=1, epochs=6),
+            Line("output alone, floating point", "float", SLOWER | OUTPUT_ONLY, seeds=1, epochs=6),
+            Line("output alone, 8-bit fixed point", "fixed", SLOWER | OUTPUT_ONLY, seeds=1, epochs=6),
         ),
     ),
 )
