@@ -72,8 +72,7 @@ def show_learning(console: Console, plain: Plain) -> None:
         _line(console, f"energy    {_joule(spent['joule'])} of learning updates, estimated")
     if plain["body"]:
         _line(console, f"frozen    {', '.join(plain['body'])}, as compiled")
-    for line in plain["limits"]:
-        _line(console, f"limit     {line}")
+    _show_limits(console, plain)
     if plain["classes"]:
         for kind, learned in (("learned", True), ("kept", False)):
             rows = [row for row in plain["by_class"] if (row["class"] in plain["classes"]) == learned]
@@ -133,6 +132,7 @@ def show_model(console: Console, plain: Plain) -> None:
     _show_deviations(console, plain)
     _show_placement(console, plain["placement"])
     show_utilization(console, plain["placement"]["utilization"])
+    _show_learned(console, plain["provenance"].get("learning"))
     _show_certificates(console, plain["certificates"])
 
 
@@ -360,6 +360,20 @@ def _show_placement(console: Console, placement: Plain) -> None:
     if placement["assumed"]:
         names = ", ".join(key.rpartition(".")[2] for key in placement["assumed"])
         _line(console, f"assumed   {names}: the vendor publishes no limit")
+
+
+def _show_learned(console: Console, record: Plain | None) -> None:
+    if record is None:
+        return
+    how = f"{record['rule']} on {record['data']}, {_count(record['epochs'], 'epoch')}, {record['arithmetic']}"
+    scores = f"{record['accuracy_before']:.2%} before, {record['accuracy_after']:.2%} after"
+    _line(console, f"learned   by {how}, computed by {record['on']}: {scores}")
+    _show_limits(console, record)
+
+
+def _show_limits(console: Console, record: Plain) -> None:
+    for line in record["limits"]:
+        _line(console, f"limit     {line}")
 
 
 def _show_certificates(console: Console, certificates: list[Plain]) -> None:

@@ -124,3 +124,25 @@ def test_what_cannot_learn_is_refused_with_its_reason(untrained):
         onchip.learn(untrained, "digits", options=OnlineOptions(plastic=("lif9",)))
     with pytest.raises(UsageError, match="decay is 0"):
         OnlineOptions(decay=0)
+
+
+def test_the_command_verifies_how_a_model_learns_and_inspect_says_what_it_learned(untrained, tmp_path, capsys):
+    start, learned = save_artifact(untrained, tmp_path / "start.ndc"), tmp_path / "learned.ndc"
+    words = ["learn", str(start), "--rule", "eprop", "--data", "digits", "-o", str(learned), "--initial", "random"]
+    assert cli.main([*words, "--epochs", "1", "--limit", "100", "--class", "3", "--class", "5", "--json"]) == 0
+    outcome = json.loads(capsys.readouterr().out)
+    assert outcome["classes"] == [3, 5]
+    assert len(outcome["limits"]) == 3
+    assert cli.main(["verify", str(learned), "--learning", "--against", "lava-models", "--limit", "2", "--json"]) == 0
+    certificate = json.loads(capsys.readouterr().out)
+    assert certificate["verified"]
+    assert certificate["compared"] == 2 * 22 * (64 * 64 + 64 * 10)
+    assert cli.main(["inspect", str(learned)]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "learned by eprop on digits, 1 epoch, fixed, computed by engine" in told
+    assert "bit-approximate" in told
+    assert "learning by eprop, digits, 2 samples x 20 steps" in told
+    assert cli.main(["verify", str(start), "--learning"]) != 0
+    assert "ND414" in capsys.readouterr().err
+    assert cli.main(["verify", str(learned), "--learning", "--against", "source"]) != 0
+    assert "in real numbers" in capsys.readouterr().err
