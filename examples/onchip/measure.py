@@ -1,8 +1,8 @@
 """Learns on chip from random weights and draws the curves that the README shows.
 
-    python examples/onchip/measure.py [--only digits|mnist] [--draw] [--folder FOLDER]
+    python examples/onchip/measure.py [--only digits|mnist] [--draw | --repeat SAMPLES] [--folder FOLDER]
 
-Every run is kept in results.json and not done again; --draw only draws. MNIST takes about ten minutes per run and looks
+Every run is kept in results.json and not done again; --draw only draws, --repeat repeats the first samples in Lava. MNIST takes about ten minutes per run and looks
 for its files where NEURODEPLOY_DATA says. What was tried before was judged on held-out training samples.
 """
 
@@ -14,11 +14,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
+from typing import Any
+
+import numpy as np
 
 import neurodeploy
-from neurodeploy import onchip, plots
+from neurodeploy import datasets, onchip, plots
+from neurodeploy.artifact import CompiledModel
+from neurodeploy.backends.loihi2 import learn as learn_on_lava
 from neurodeploy.datasets import Encoding
 from neurodeploy.ir.nodes import Input, InputKind
+from neurodeploy.learning import on_target
 from neurodeploy.learning.architectures import Neurons, build
 
 NEURONS, STEPS = Neurons(beta=0.8, threshold=1.0), 20
@@ -80,18 +86,40 @@ def runs(figure: Figure) -> Iterator[tuple[str, Line, int]]:
             yield f"{figure.dataset} | {line.name} | seed {seed}", line, seed
 
 
-def measure(figure: Figure, line: Line, seed: int) -> dict:
-    """Return the curve of one run, and the test accuracy of what it learned as deployed."""
+def beginning(figure: Figure, line: Line, seed: int) -> tuple[CompiledModel, Any]:
+    """Return a compiled network of random weights, and how it learns."""
     source = Input((figure.pixels,), InputKind.SPIKES, 0.0, 1.0)
     network = build(figure.hidden, source, 10, NEURONS, seed, gain=GAIN)
     start = neurodeploy.compile(network, "loihi2-sim", encoding=Encoding("rate", STEPS))
     names = list(start.source.populations)
     plastic = tuple(names[int(name[-1]) - 1] for name in line.options.get("plastic", ()))
     options = onchip.options(line.rule, **line.options | {"plastic": plastic, "initial": "random", "seed": seed})
+    return start, options
+
+
+def measure(figure: Figure, line: Line, seed: int) -> dict:
+    """Return the curve of one run, and the test accuracy of what it learned as deployed."""
+    start, options = beginning(figure, line, seed)
     _, outcome = neurodeploy.learn(
         start, figure.dataset, rule=line.rule, arithmetic=line.arithmetic, epochs=line.epochs, options=options
     )
     return {"curve": [row["test_accuracy"] for row in outcome["curve"]], "deployed": outcome["accuracy_after"]}
+
+
+def repeat(figure: Figure, line: Line, samples: int) -> str:
+    """Repeat the first samples of a run in Lava's real runtime, by its own learning engine, and say how it compares."""
+    start, options = beginning(figure, line, 0)
+    task, data = onchip.Task(start, line.rule, options, line.arithmetic), datasets.load(figure.dataset, "train")
+    inputs, labels = on_target.presented(data, task.encoding, np.arange(len(data.labels)), 0, 0, samples)
+    spikes, program = task.spikes(task.payloads(inputs)), task.program(0)
+    ours = task.rule.engine.learn(program, spikes, labels)
+    theirs, _ = learn_on_lava(program, spikes, labels, model="engine")
+    changed = sum(int(np.sum(a != b)) for a, b in zip(program.weights, ours.weights, strict=True))
+    apart = max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in zip(ours.weights, theirs.weights, strict=True))
+    steps, seconds = program.duration(samples), theirs.seconds
+    return (
+        f"{samples} samples, {steps:,} steps, {changed:,} weights changed; {apart:.1e} apart; Lava took {seconds:.0f} s"
+    )
 
 
 def draw(figure: Figure, results: dict, folder: Path) -> None:
@@ -122,12 +150,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", choices=[figure.dataset for figure in FIGURES])
     parser.add_argument("--draw", action="store_true")
+    parser.add_argument("--repeat", type=int, metavar="SAMPLES", help="the first ones of seed 0, in Lava's runtime")
     parser.add_argument("--folder", type=Path, default=Path(__file__).parent)
     given = parser.parse_args()
     kept = given.folder / "results.json"
     results = json.loads(kept.read_text()) if kept.exists() else {}
     for figure in FIGURES:
-        if given.only in (None, figure.dataset):
+        if given.repeat and given.only in (None, figure.dataset):
+            for line in figure.lines[:2]:
+                print(figure.dataset, line.name, repeat(figure, line, given.repeat), sep=": ", flush=True)
+        elif given.only in (None, figure.dataset):
             for key, line, seed in runs(figure):
                 if not given.draw and key not in results:
                     results[key] = measure(figure, line, seed)

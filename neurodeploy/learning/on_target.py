@@ -81,7 +81,7 @@ def learn(plan: Plan, checkpoint: Path | None, progress: Progress | None = None)
     already = len(curve)
     for epoch in range(already, plan.epochs):
         program = plan.program_of(epoch).learned(weights)
-        inputs, labels = _samples(plan, epoch)
+        inputs, labels = presented(plan.data, plan.encoding, plan.numbers, plan.seed, epoch)
         told = None
         if progress is not None:
             told = _telling(progress, f"epoch {epoch + 1} of {plan.epochs}")
@@ -126,13 +126,24 @@ def chosen(labels: np.ndarray, limit: int | None, classes: Collection[int] = (),
     return np.concatenate([new[:limit], *old])
 
 
-def _samples(plan: Plan, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the input and labels of an epoch, in an order and with spikes of its own."""
-    order = np.random.default_rng((plan.seed, 1, epoch)).permutation(plan.numbers)
-    encoding = plan.encoding
+def presented(
+    data: Dataset | Recordings,
+    encoding: Encoding,
+    numbers: np.ndarray,
+    seed: int,
+    epoch: int,
+    first: int | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the input (step, sample, *neuron) and labels of an epoch, in an order and with spikes of its own.
+
+    Args:
+        numbers: of the samples; epoch: counted from 0.
+        first: how many of the epoch's samples are wanted, its first ones; None: all.
+    """
+    order = np.random.default_rng((seed, 1, epoch)).permutation(numbers)[:first]
     if encoding.kind == "rate":
-        encoding = replace(encoding, seed=int(np.random.default_rng((plan.seed, 2, epoch)).integers(2**31)))
-    return plan.data.encode(encoding, order), plan.data.labels[order]
+        encoding = replace(encoding, seed=int(np.random.default_rng((seed, 2, epoch)).integers(2**31)))
+    return data.encode(encoding, order), data.labels[order]
 
 
 def _telling(progress: Progress, what: str) -> Callable[[int, int], None]:
