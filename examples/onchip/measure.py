@@ -2,8 +2,9 @@
 
     python examples/onchip/measure.py [--only digits|mnist] [--draw | --repeat SAMPLES] [--folder FOLDER]
 
-Every run is kept in results.json and not done again; --draw only draws, --repeat repeats the first samples in Lava. MNIST takes about ten minutes per run and looks
-for its files where NEURODEPLOY_DATA says. What was tried before was judged on held-out training samples.
+Every run is kept in results.json and not done again; --draw only draws, --repeat lets Lava's own learning engine repeat
+the first samples of the runs and compares the weights. MNIST takes minutes per run and looks for its files where
+NEURODEPLOY_DATA says. What was tried before was judged on held-out training samples.
 """
 
 from __future__ import annotations
