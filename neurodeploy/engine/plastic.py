@@ -29,17 +29,18 @@ class PlasticEngine:
         self.arithmetic: ModuleType = plastic_integer if program.integer else plastic_real
         self.chain: Any = self.arithmetic.lay_out(program, steps)
         self.flat_weights = flat_weights(program)
-        self.state: Any = self.arithmetic.at_rest(program, *_by_source(program, self.flat_weights))
+        self.state: Any = self.arithmetic.at_rest(program, self.flat_weights)
 
     @property
     def weights(self) -> tuple[np.ndarray, ...]:
         """The weights as they are now, in the order of `PlasticProgram.weights`; the engine's own memory."""
-        weights = []
-        for population, forward, loop in zip(
-            self.program.populations, self.state.forward, self.state.recurrent, strict=True
-        ):
-            weights += [forward.T] if population.recurrent is None else [forward.T, loop.T]
-        return tuple(weights)
+        shapes = [weight.shape for weight in self.program.weights]
+        parts = np.split(self.flat_weights, np.cumsum([post * pre for post, pre in shapes])[:-1])
+        return tuple(part.reshape(pre, post).T for part, (post, pre) in zip(parts, shapes, strict=True))
+
+    def by_population(self, values: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Return the part of each population in an array of the state that has one value per neuron."""
+        return tuple(np.split(values, np.cumsum([population.size for population in self.program.populations])[:-1]))
 
     def step(self, inputs: np.ndarray, target: np.ndarray) -> np.ndarray:
         """Advance one time step and return the output's spikes.
@@ -49,7 +50,7 @@ class PlasticEngine:
             target: uint8 (output,), one-hot; read only while the output is active.
         """
         self.arithmetic.advance(self.chain, self.state, inputs, target)
-        return self.state.spikes[-1]
+        return self.state.output
 
     def wait(self) -> None:
         """Advance to the first sample's first input, in silence."""
@@ -91,19 +92,6 @@ def flat_weights(program: PlasticProgram) -> np.ndarray:
     """Return all weights one after the other, in the order of `PlasticProgram.weights`, each (pre, post) in C order."""
     flat = np.concatenate([weight.T.ravel() for weight in program.weights])
     return flat.astype(np.int32 if program.integer else np.float64)
-
-
-def _by_source(program: PlasticProgram, flat: np.ndarray) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
-    """Return forward and recurrent weights (pre, post) per population, within `flat`: those of a spike lie together."""
-    forward: list[np.ndarray] = []
-    recurrent: list[np.ndarray] = []
-    first = 0
-    for population in program.populations:
-        for synapses, found in ((population.forward, forward), (population.recurrent, recurrent)):
-            shape = (0, 0) if synapses is None else synapses.weight.T.shape
-            found.append(flat[first : first + shape[0] * shape[1]].reshape(shape))
-            first += shape[0] * shape[1]
-    return tuple(forward), tuple(recurrent)
 
 
 def learn(

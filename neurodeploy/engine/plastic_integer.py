@@ -19,8 +19,12 @@ from neurodeploy.engine.plastic_real import (
     SUBTRACT_NEXT,
     ZERO,
     ZERO_NEXT,
-    Arrays,
+    Layout,
     add,
+    enter,
+    feedback_of,
+    layout_of,
+    per_neuron,
     rest,
     step_of_sample,
 )
@@ -58,14 +62,15 @@ FIRING_UNIT = RATE_ONE >> RATE_SHIFT
 
 
 class Chain(NamedTuple):
-    """What does not change: one entry per population, or per population and group of synapses (forward, recurrent)."""
+    """What does not change, per neuron, per population, or per group of synapses from `exponent` on."""
 
-    dv: Arrays
-    theta: Arrays
-    bias: Arrays
+    layout: Layout
+    dv: np.ndarray
+    theta: np.ndarray
+    bias: np.ndarray
     bias_in_current: np.ndarray
     reset: np.ndarray
-    feedback: Arrays
+    feedback: np.ndarray
     feedback_exponent: np.ndarray
     mantissa: np.ndarray
     shift: np.ndarray
@@ -74,7 +79,6 @@ class Chain(NamedTuple):
     regularizer: np.ndarray
     target_rate: np.ndarray
     trace_keeps: np.ndarray
-    plastic: np.ndarray
     exponent: np.ndarray
     impulse: np.ndarray
     quantum: np.ndarray
@@ -84,26 +88,24 @@ class Chain(NamedTuple):
     readout_decay: int
     readout_mantissa: int
     seed: int
-    steps: int
-    start: int
 
 
 class State(NamedTuple):
-    """What does. Weights are (pre, post); everything but spikes is int64; factors are kept as they are sent."""
+    """What does, as in `plastic_real`; all but spikes and weights is int64, and factors are kept as they are sent."""
 
-    v: Arrays
-    over: Arrays
-    psi: Arrays
-    spikes: Arrays
-    activation: Arrays
-    firing: Arrays
-    signal: Arrays
-    positive: Arrays
-    negative: Arrays
-    forward: Arrays
-    recurrent: Arrays
-    trace: Arrays
-    loop_trace: Arrays
+    v: np.ndarray
+    over: np.ndarray
+    psi: np.ndarray
+    spikes: np.ndarray
+    output: np.ndarray
+    activation: np.ndarray
+    total: np.ndarray
+    firing: np.ndarray
+    signal: np.ndarray
+    positive: np.ndarray
+    negative: np.ndarray
+    weight: np.ndarray
+    trace: np.ndarray
     y: np.ndarray
     error: np.ndarray
     tick: np.ndarray
@@ -133,30 +135,21 @@ def lay_out(program: PlasticProgram, steps: int) -> Chain:
     neurons: list[Neuron] = [population.neuron for population in populations]  # type: ignore[misc]
     factors: list[IntegerFactor] = [population.factor for population in populations]  # type: ignore[misc]
 
-    def per_neuron(values: list[np.ndarray]) -> Arrays:
-        return tuple(
-            np.array(np.broadcast_to(value, population.size), np.int64)
-            for value, population in zip(values, populations, strict=True)
-        )
-
     def of_synapses(name: str) -> np.ndarray:
-        return np.array([[getattr(p.forward, name), getattr(p.recurrent or p.forward, name)] for p in populations])
+        return np.array([getattr(synapses, name) for population in populations for synapses in population.synapses])
 
     def of_factors(name: str) -> np.ndarray:
         return np.array([getattr(factor, name) for factor in factors], np.int64)
 
-    plastic = of_synapses("plastic")
-    plastic[:, 1] &= [population.recurrent is not None for population in populations]
+    biases = [neuron.bias_mantissa.astype(np.int64) << neuron.bias_exponent for neuron in neurons]
     return Chain(
-        per_neuron([neuron.dv for neuron in neurons]),
-        per_neuron([neuron.vth.astype(np.int64) << STATE_SHIFT for neuron in neurons]),
-        per_neuron([neuron.bias_mantissa.astype(np.int64) << neuron.bias_exponent for neuron in neurons]),
+        layout_of(program),
+        per_neuron(program, [neuron.dv for neuron in neurons], np.int64),
+        per_neuron(program, [neuron.vth.astype(np.int64) << STATE_SHIFT for neuron in neurons], np.int64),
+        per_neuron(program, biases, np.int64),
         np.array([neuron.bias_in_current for neuron in neurons]),
         np.array([RESETS.index(neuron.reset) for neuron in neurons]),
-        tuple(
-            np.zeros((0, 0), np.int64) if f.feedback is None else np.array(f.feedback.T, np.int64, order="C")
-            for f in factors
-        ),
+        feedback_of(program, np.int64),
         of_factors("exponent"),
         of_factors("mantissa"),
         of_factors("shift"),
@@ -165,7 +158,6 @@ def lay_out(program: PlasticProgram, steps: int) -> Chain:
         of_factors("regularizer"),
         of_factors("target_rate"),
         np.array([trace_keeps(neuron.dv) for neuron in neurons]),
-        plastic,
         of_synapses("exponent"),
         of_synapses("impulse"),
         of_synapses("quantum"),
@@ -173,8 +165,6 @@ def lay_out(program: PlasticProgram, steps: int) -> Chain:
         readout.decay,
         readout.mantissa,
         program.seed,
-        program.steps,
-        program.start,
     )
 
 
@@ -194,89 +184,71 @@ def _draws(program: PlasticProgram, steps: int) -> tuple[np.ndarray, np.ndarray,
     return traces, factors, np.random.default_rng(CONNECTION_SEED).random(steps + 1)[1:]
 
 
-def at_rest(program: PlasticProgram, forward: Arrays, recurrent: Arrays) -> State:
-    """Return the state before the first step; weights (pre, post) are changed where they are."""
-    populations = program.populations
-
-    def zeros() -> Arrays:
-        return tuple(np.zeros(population.size, np.int64) for population in populations)
-
+def at_rest(program: PlasticProgram, weight: np.ndarray) -> State:
+    """Return the state before the first step; `weight` is `flat_weights`, changed where it is."""
+    layout, outputs = layout_of(program), program.output.size
+    neurons, places = layout.first[-2:].astype(int)
+    spikes, rates = np.zeros(places, np.uint8), [population.factor.target_rate for population in program.populations]
     return State(
-        v=zeros(),
-        over=zeros(),
-        psi=zeros(),
-        spikes=tuple(np.zeros(population.size, np.uint8) for population in populations),
-        activation=zeros(),
-        firing=tuple(np.full(p.size, int(p.factor.target_rate), np.int64) for p in populations),
-        signal=zeros(),
-        positive=zeros(),
-        negative=zeros(),
-        forward=forward,
-        recurrent=recurrent,
-        trace=tuple(np.zeros(population.forward.weight.shape[1], np.int64) for population in populations),
-        loop_trace=tuple(np.zeros(0 if p.recurrent is None else p.size, np.int64) for p in populations),
-        y=np.zeros(program.output.size, np.int64),
-        error=np.zeros(program.output.size, np.int64),
+        v=np.zeros(neurons, np.int64),
+        over=np.zeros(neurons, np.int64),
+        psi=np.zeros(neurons, np.int64),
+        spikes=spikes,
+        output=spikes[neurons - outputs : neurons],
+        activation=np.zeros(neurons, np.int64),
+        total=np.zeros(neurons, np.int64),
+        firing=per_neuron(program, rates, np.int64),
+        signal=np.zeros(neurons, np.int64),
+        positive=np.zeros(neurons, np.int64),
+        negative=np.zeros(neurons, np.int64),
+        weight=weight,
+        trace=np.zeros(int(layout.trace[-1]), np.int64),
+        y=np.zeros(outputs, np.int64),
+        error=np.zeros(outputs, np.int64),
         tick=np.zeros(1, np.int64),
-        fired=np.zeros(len(populations), np.int64),
+        fired=np.zeros(layout.populations, np.int64),
         counters=np.zeros(2, np.int64),
     )
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def present(chain: Chain, state: State, spikes: np.ndarray, labels: np.ndarray, counts: np.ndarray) -> None:
     """Advance over samples, uint8 (sample, step, input), and add the output's spikes to `counts` (sample, output)."""
-    populations = len(state.v)
+    steps, output = chain.layout.steps, state.output
     silence = np.zeros(spikes.shape[2], np.uint8)
     for sample in range(len(spikes)):
         target = np.zeros(counts.shape[1], np.uint8)
         target[labels[sample]] = 1
-        for step in range(chain.steps + populations):
-            advance(chain, state, spikes[sample, step] if step < chain.steps else silence, target)
-            counts[sample] += state.spikes[populations - 1]
+        for step in range(steps + chain.layout.populations):
+            advance(chain, state, spikes[sample, step] if step < steps else silence, target)
+            for k in range(target.size):
+                counts[sample, k] += output[k]
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True, inline="always", error_model="numpy")
 def advance(chain: Chain, state: State, inputs: np.ndarray, target: np.ndarray) -> None:
     """Advance everything by one time step."""
-    last = len(state.v) - 1
-    tick = state.tick[0]
-    at = step_of_sample(tick - chain.start, chain.steps + last + 1)
-    for p in range(last + 1):
-        neuron = (chain.dv[p], chain.theta[p], chain.bias[p])
-        own = (state.v[p], state.over[p], state.psi[p], state.spikes[p], state.firing[p])
-        active = 0 <= at - 1 - p < chain.steps
+    layout, tick = chain.layout, state.tick[0]
+    last = layout.populations - 1
+    at = step_of_sample(tick - layout.start, layout.steps + layout.populations)
+    enter(layout, inputs, state.spikes)
+    for p in range(layout.populations):
+        active = 0 <= at - 1 - p < layout.steps
         if not active or at == 1 + p:
-            rest(*own[:4])
+            own = slice(layout.first[p], layout.first[p + 1])
+            rest(state.v[own], state.over[own], state.psi[own], state.spikes[own])
         if active:
-            how = (chain.bias_in_current[p], chain.reset[p], chain.width[p], chain.psi_shift[p])
-            state.fired[p] += _neurons(neuron, how, state.activation[p], *own)
-        signal = state.signal[p]
-        if p < last:
-            rates = (chain.regularizer[p], chain.target_rate[p])
-            _hear(chain.feedback[p], chain.feedback_exponent[p], state.error, rates, state.firing[p], signal)
-        else:
-            readout = (chain.readout_decay, chain.readout_mantissa)
-            _read(readout, state.spikes[p], target, at > last, state.y, state.error)
-            signal[:] = state.error
-        drawing = (chain.mantissa[p], chain.shift[p], chain.seed, tick, p)
-        _draw(drawing, state.psi[p], signal, state.positive[p], state.negative[p])
-    for p in range(last + 1):
-        source = inputs if p == 0 else state.spikes[p - 1]
-        state.activation[p][:] = 0
-        passed = _add(state.forward[p], source, chain.exponent[p, 0], state.activation[p])
-        if state.recurrent[p].size:
-            passed += _add(state.recurrent[p], state.spikes[p], chain.exponent[p, 1], state.activation[p])
-        state.counters[0] += passed
-        for group in range(2):
-            if chain.plastic[p, group]:
-                weight, trace = (
-                    (state.forward[p], state.trace[p]) if group == 0 else (state.recurrent[p], state.loop_trace[p])
-                )
-                draws = (chain.trace_draw[tick, p, group], chain.factor_draw[tick, p, group], chain.weight_draw[tick])
-                formats = (chain.trace_keeps[p], chain.impulse[p, group], chain.quantum[p, group])
-                before = source if group == 0 else state.spikes[p]
-                state.counters[1] += _learn(weight, state.positive[p], state.negative[p], trace, before, formats, draws)
+            state.fired[p] += _neurons(chain, state, p)
+    for p in range(last):
+        _hear(chain, state, p)
+    _read(chain, state, target, at > last)
+    for p in range(layout.populations):
+        _draw(chain, state, p)
+    state.activation[:] = 0
+    for g in range(layout.source.size):
+        state.counters[0] += _add(chain, state, g)
+        if layout.plastic[g]:
+            state.counters[1] += _learn(chain, state, g)
     state.tick[0] += 1
 
 
@@ -294,22 +266,22 @@ def _wrapped(u: int) -> int:
     return u + 2 * CURRENT_HALF if u <= -CURRENT_HALF else u
 
 
-@njit(cache=True)
-def _neurons(
-    neuron: tuple[np.ndarray, np.ndarray, np.ndarray],
-    how: tuple[bool, int, int, int],
-    activation: np.ndarray,
-    v: np.ndarray,
-    over: np.ndarray,
-    psi: np.ndarray,
-    spikes: np.ndarray,
-    firing: np.ndarray,
-) -> int:
+@njit(cache=True, inline="always")
+def _neurons(chain: Chain, state: State, p: int) -> int:
     """Update a population and return how many spiked; `over` is [v > theta] of the step before."""
-    in_current, reset, width, psi_shift = how
+    v, over, psi, spikes, firing, activation = (
+        state.v,
+        state.over,
+        state.psi,
+        state.spikes,
+        state.firing,
+        state.activation,
+    )
+    dvs, thetas, biases, in_current = chain.dv, chain.theta, chain.bias, chain.bias_in_current[p]
+    reset, width, psi_shift = chain.reset[p], chain.width[p], chain.psi_shift[p]
     fired = 0
-    for j in range(v.size):
-        dv, theta, bias = neuron[0][j], neuron[1][j], neuron[2][j]
+    for j in range(chain.layout.first[p], chain.layout.first[p + 1]):
+        dv, theta, bias = dvs[j], thetas[j], biases[j]
         current = _wrapped((activation[j] << STATE_SHIFT) + (bias if in_current else 0))
         potential = _decayed(v[j], dv) + current + (0 if in_current else bias)
         if reset == ZERO_NEXT and over[j]:
@@ -331,59 +303,45 @@ def _neurons(
     return fired
 
 
-@njit(cache=True)
-def _read(
-    readout: tuple[int, int], spikes: np.ndarray, target: np.ndarray, active: bool, y: np.ndarray, error: np.ndarray
-) -> None:
-    """Read the output's error."""
-    decay, mantissa = readout
+@njit(cache=True, inline="always")
+def _read(chain: Chain, state: State, target: np.ndarray, active: bool) -> None:
+    """Read the output's error, which is its L."""
+    y, error, signal, spikes = state.y, state.error, state.signal, state.output
+    decay, mantissa, begin = chain.readout_decay, chain.readout_mantissa, state.signal.size - state.y.size
     for k in range(y.size):
-        if active:
-            y[k] = _decayed(y[k], decay) + READOUT_UNIT * spikes[k]
-            reached = (y[k] * mantissa) >> READOUT_SHIFT
-            error[k] = min(ERROR_ONE, max(-ERROR_ONE, reached - ERROR_ONE * target[k]))
-        else:
-            y[k] = 0
-            error[k] = 0
+        y[k] = _decayed(y[k], decay) + READOUT_UNIT * spikes[k] if active else 0
+        reached = (y[k] * mantissa) >> READOUT_SHIFT
+        error[k] = min(ERROR_ONE, max(-ERROR_ONE, reached - ERROR_ONE * target[k])) if active else 0
+        signal[begin + k] = error[k]
 
 
-@njit(cache=True)
-def _hear(
-    feedback: np.ndarray,
-    exponent: int,
-    error: np.ndarray,
-    rates: tuple[int, int],
-    firing: np.ndarray,
-    signal: np.ndarray,
-) -> None:
-    """Return L of hidden neurons in `signal`; `feedback` is (output, neuron), `error` that of the step before."""
-    regularizer, target_rate = rates
-    signal[:] = 0
+@njit(cache=True, inline="always")
+def _hear(chain: Chain, state: State, p: int) -> None:
+    """Return L of hidden neurons in `signal`; the error is that of the step before."""
+    error, signal, firing, feedback = state.error, state.signal, state.firing, chain.feedback
+    exponent, regularizer, target_rate = chain.feedback_exponent[p], chain.regularizer[p], chain.target_rate[p]
+    begin, end = chain.layout.first[p], chain.layout.first[p + 1]
+    for i in range(begin, end):
+        signal[i] = 0
     for k in range(error.size):
         heard = error[k]
-        if heard != 0:
-            for j in range(signal.size):
-                signal[j] += heard * feedback[k, j]
-    for j in range(signal.size):
-        shifted = signal[j] << exponent if exponent > 0 else signal[j] >> -exponent
-        signal[j] = shifted + (((firing[j] - target_rate) * regularizer) >> 12)
+        for j in range(begin, end):
+            signal[j] += heard * feedback[k, j]
+    for n in range(begin, end):
+        shifted = signal[n] << exponent if exponent > 0 else signal[n] >> -exponent
+        signal[n] = shifted + (((firing[n] - target_rate) * regularizer) >> 12)
 
 
-@njit(cache=True)
-def _draw(
-    drawing: tuple[int, int, int, int, int],
-    psi: np.ndarray,
-    signal: np.ndarray,
-    positive: np.ndarray,
-    negative: np.ndarray,
-) -> None:
+@njit(cache=True, inline="always")
+def _draw(chain: Chain, state: State, p: int) -> None:
     """Draw the third factors, each a multiple of eight on one of the two ports."""
-    mantissa, shift, seed, tick, population = drawing
-    for j in range(psi.size):
+    psi, signal, positive, negative, tick = state.psi, state.signal, state.positive, state.negative, state.tick[0]
+    mantissa, shift, seed, begin = chain.mantissa[p], chain.shift[p], chain.seed, chain.layout.first[p]
+    for j in range(begin, chain.layout.first[p + 1]):
         size = abs(psi[j] * signal[j]) * mantissa
         drawn = 0
         if size:
-            added = noise(seed, tick, population, j) & ((1 << shift) - 1)
+            added = noise(seed, tick, p, np.int64(j - begin)) & ((1 << shift) - 1)
             drawn = FACTOR_STEP * min(FACTOR_MOST, (size + added) >> shift)
         positive[j] = drawn if signal[j] > 0 else 0
         negative[j] = drawn if signal[j] < 0 else 0
@@ -400,12 +358,15 @@ def noise(seed: int, tick: int, population: int, neuron: Any) -> Any:
     return x ^ (x >> 16)
 
 
-@njit(cache=True)
-def _add(weight: np.ndarray, source: np.ndarray, exponent: int, activation: np.ndarray) -> int:
-    """Add the shifted sums of one synapse group and return how many synapses spikes passed."""
-    total = np.zeros(activation.size, np.int64)
-    passed = add(weight, source, total)
-    for j in range(total.size):
+@njit(cache=True, inline="always")
+def _add(chain: Chain, state: State, g: int) -> int:
+    """Add the shifted sums of one group of synapses and return how many of them spikes passed."""
+    layout, total, activation, exponent = chain.layout, state.total, state.activation, chain.exponent[g]
+    begin, end = layout.first[layout.target[g]], layout.first[layout.target[g] + 1]
+    for i in range(begin, end):
+        total[i] = 0
+    passed = add(layout, g, state.weight, state.spikes, total)
+    for j in range(begin, end):
         activation[j] += total[j] << exponent if exponent > 0 else total[j] >> -exponent
     return passed
 
@@ -423,49 +384,46 @@ def _clipped(x: int) -> int:
     return min(ACCUMULATOR - 1, max(-ACCUMULATOR - 1, x))
 
 
-@njit(cache=True)
-def _learn(
-    weight: np.ndarray,
-    positive: np.ndarray,
-    negative: np.ndarray,
-    trace: np.ndarray,
-    source: np.ndarray,
-    formats: tuple[float, int, int],
-    draws: tuple[float, float, float],
-) -> int:
+@njit(cache=True, inline="always")
+def _learn(chain: Chain, state: State, g: int) -> int:
     """Let the traces take this step, change weights as LearningDense does, and return how many had a factor.
 
     With x1 the trace, x0 the spike, y1 and y2 the factors of either sign, 2^f = 2^quantum impulse / 8:
 
         w <- w - 2^quantum x1 y1 + 2^f x0 y1 + 2^quantum x1 y2 - 2^f x0 y2         products of two traces shifted by 3
     """
-    keeps, impulse, quantum = formats
-    for i in range(trace.size):
-        left = _rounded(keeps * trace[i], draws[0]) if trace[i] else 0
-        trace[i] = min(TRACE_MAX, left + impulse * np.int64(source[i]))
-    with_trace = quantum + FRACTION_BITS
+    layout, weight, trace, spikes = chain.layout, state.weight, state.trace, state.spikes
+    positive, negative, tick = state.positive, state.negative, state.tick[0]
+    first, source, target, row = layout.first, layout.source[g], layout.target[g], layout.weight[g]
+    begin, end, before, size = first[target], first[target + 1], first[source], first[target + 1] - first[target]
+    sources, memory, loop = first[source + 1] - first[source], layout.trace[g], int(source == target)
+    keeps, impulse, trace_draw = chain.trace_keeps[target], chain.impulse[g], chain.trace_draw[tick, target, loop]
+    factor_draw, weight_draw = chain.factor_draw[tick, target, loop], chain.weight_draw[tick] * (1 << FRACTION_BITS)
+    with_trace = chain.quantum[g] + FRACTION_BITS
     with_spike = with_trace + _log2(impulse) - _log2(FACTOR_STEP)
-    weight_draw = draws[2] * (1 << FRACTION_BITS)
+    for k in range(sources):
+        left = _rounded(keeps * trace[memory + k], trace_draw) if trace[memory + k] else 0
+        trace[memory + k] = min(TRACE_MAX, left + impulse * np.int64(spikes[before + k]))
     changed = 0
-    for j in range(positive.size):
+    for j in range(begin, end):
         if positive[j] == 0 and negative[j] == 0:
             continue
-        changed += trace.size
-        y1 = _rounded(FACTOR_KEEPS * positive[j], draws[1])
-        y2 = _rounded(FACTOR_KEEPS * negative[j], draws[1])
-        for i in range(trace.size):
-            spike = np.int64(source[i])
-            if trace[i] == 0:
+        changed += int(np.int64(sources))
+        y1 = _rounded(FACTOR_KEEPS * positive[j], factor_draw)
+        y2 = _rounded(FACTOR_KEEPS * negative[j], factor_draw)
+        for i in range(sources):
+            spike, x1, at = np.int64(spikes[before + i]), trace[memory + i], row + i * size + (j - begin)
+            if x1 == 0:
                 continue  # whatever has spiked has a trace, and a weight to which nothing is added is not rounded
-            total = np.int64(weight[i, j]) << FRACTION_BITS
+            total = np.int64(weight[at]) << FRACTION_BITS
             if y1:
-                total = _clipped(total + _clipped(((-trace[i] * y1) >> 3) << with_trace))
+                total = _clipped(total + _clipped(((-x1 * y1) >> 3) << with_trace))
                 total = _clipped(total + _clipped((spike * y1) << with_spike))
             if y2:
-                total = _clipped(total + _clipped(((trace[i] * y2) >> 3) << with_trace))
+                total = _clipped(total + _clipped(((x1 * y2) >> 3) << with_trace))
                 total = _clipped(total + _clipped((-spike * y2) << with_spike))
             up = weight_draw < (total & FRACTION_MASK)
-            weight[i, j] = min(WEIGHT_MAX, max(WEIGHT_MIN, (total >> FRACTION_BITS) + up))
+            weight[at] = min(WEIGHT_MAX, max(WEIGHT_MIN, (total >> FRACTION_BITS) + up))
     return changed
 
 

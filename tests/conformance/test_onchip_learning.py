@@ -11,7 +11,7 @@ from neurodeploy.backends.loihi2.learn import learn as learn_on_lava
 from neurodeploy.backends.loihi2.plastic_formats import frozen_program
 from neurodeploy.backends.loihi2.quantize import quantize
 from neurodeploy.engine.plastic import PlasticEngine, learn
-from neurodeploy.engine.plastic_integer import _learn, lay_out
+from neurodeploy.engine.plastic_integer import _learn
 from neurodeploy.ir.nodes import Reset
 from neurodeploy.ir.onchip import RATE_ONE, PlasticProgram
 from neurodeploy.learning.online import learn_online
@@ -134,13 +134,14 @@ def test_lavas_engine_shifts_and_floors_any_third_factor_as_ours_does():
     spikes = (random.random((steps, 16)) < 0.4).astype(np.uint8)
     factors = np.where(random.random((2, steps, 4)) < 0.5, random.integers(1, 120, (2, steps, 4)), 0)
     theirs = lone_learning_dense(program, spikes, factors)
-    chain, weight, trace = lay_out(program, steps), population.forward.weight.T.astype(np.int32), np.zeros(16, np.int64)
-    formats = chain.trace_keeps[0], population.forward.impulse, population.forward.quantum
+    engine = PlasticEngine(program, steps)
+    state, (weight,) = engine.state, engine.weights
     for step in range(steps):
-        draws = chain.trace_draw[step, 0, 0], chain.factor_draw[step, 0, 0], chain.weight_draw[step]
-        positive, negative = factors[:, step].astype(np.int64)
-        _learn(weight, positive, negative, trace, spikes[step], formats, draws)
-        assert np.array_equal(theirs[step].T, weight), step
+        state.tick[0] = step
+        state.positive[:], state.negative[:] = factors[:, step]
+        state.spikes[population.size :] = spikes[step]
+        _learn(engine.chain, state, 0)
+        assert np.array_equal(theirs[step], weight), step
 
 
 def lone_learning_dense(program: PlasticProgram, spikes: np.ndarray, factors: np.ndarray) -> np.ndarray:
@@ -169,8 +170,8 @@ def test_a_firing_rate_in_integers_is_the_mean_that_real_numbers_have():
         engine.step(silence, target)
         real_engine.step(silence, target)
         expected = 1 - (1 - 1 / 64) ** n
-        assert np.allclose(real_engine.state.firing[0], expected, rtol=1e-12)
-        assert np.allclose(engine.state.firing[0] / RATE_ONE, expected, rtol=0, atol=n / RATE_ONE)
+        assert np.allclose(real_engine.by_population(real_engine.state.firing)[0], expected, rtol=1e-12)
+        assert np.allclose(engine.by_population(engine.state.firing)[0] / RATE_ONE, expected, rtol=0, atol=n / RATE_ONE)
 
 
 def test_learned_weights_are_frozen_as_lavas_static_synapses_read_them():
