@@ -253,14 +253,14 @@ def advance(chain: Chain, state: State, inputs: np.ndarray, target: np.ndarray) 
 
 
 @njit(cache=True, inline="always")
-def _decayed(x: int, rate: int) -> int:
+def decayed(x: int, rate: int) -> int:
     """Return `x` after one step of 12-bit decay, rounded towards zero."""
     magnitude = (abs(x) * (DECAY_ONE - rate)) >> 12
     return magnitude if x >= 0 else -magnitude
 
 
 @njit(cache=True, inline="always")
-def _wrapped(u: int) -> int:
+def wrapped(u: int) -> int:
     if u > CURRENT_HALF:
         return u - 2 * CURRENT_HALF
     return u + 2 * CURRENT_HALF if u <= -CURRENT_HALF else u
@@ -282,8 +282,8 @@ def _neurons(chain: Chain, state: State, p: int) -> int:
     fired = 0
     for j in range(chain.layout.first[p], chain.layout.first[p + 1]):
         dv, theta, bias = dvs[j], thetas[j], biases[j]
-        current = _wrapped((activation[j] << STATE_SHIFT) + (bias if in_current else 0))
-        potential = _decayed(v[j], dv) + current + (0 if in_current else bias)
+        current = wrapped((activation[j] << STATE_SHIFT) + (bias if in_current else 0))
+        potential = decayed(v[j], dv) + current + (0 if in_current else bias)
         if reset == ZERO_NEXT and over[j]:
             potential = 0
         elif reset in (SUBTRACT_NEXT, SUBTRACT):
@@ -298,7 +298,7 @@ def _neurons(chain: Chain, state: State, p: int) -> int:
         v[j] = potential
         over[j] = potential > theta
         spikes[j] = fires
-        firing[j] = _decayed(firing[j], FIRING_DECAY) + fires * FIRING_UNIT
+        firing[j] = decayed(firing[j], FIRING_DECAY) + fires * FIRING_UNIT
         fired += fires
     return fired
 
@@ -309,7 +309,7 @@ def _read(chain: Chain, state: State, target: np.ndarray, active: bool) -> None:
     y, error, signal, spikes = state.y, state.error, state.signal, state.output
     decay, mantissa, begin = chain.readout_decay, chain.readout_mantissa, state.signal.size - state.y.size
     for k in range(y.size):
-        y[k] = _decayed(y[k], decay) + READOUT_UNIT * spikes[k] if active else 0
+        y[k] = decayed(y[k], decay) + READOUT_UNIT * spikes[k] if active else 0
         reached = (y[k] * mantissa) >> READOUT_SHIFT
         error[k] = min(ERROR_ONE, max(-ERROR_ONE, reached - ERROR_ONE * target[k])) if active else 0
         signal[begin + k] = error[k]
@@ -372,14 +372,14 @@ def _add(chain: Chain, state: State, g: int) -> int:
 
 
 @njit(cache=True, inline="always")
-def _rounded(x: float, draw: float) -> int:
+def rounded(x: float, draw: float) -> int:
     """Return x rounded down, or up where the number drawn is below what rounding down leaves out."""
     whole = np.floor(x)
     return int(whole) + (draw < x - whole)
 
 
 @njit(cache=True, inline="always")
-def _clipped(x: int) -> int:
+def accumulated(x: int) -> int:
     """Return `x` within the accumulator, whose lower bound Lava sets one below the sign bit's."""
     return min(ACCUMULATOR - 1, max(-ACCUMULATOR - 1, x))
 
@@ -402,26 +402,26 @@ def _learn(chain: Chain, state: State, g: int) -> int:
     with_trace = chain.quantum[g] + FRACTION_BITS
     with_spike = with_trace + _log2(impulse) - _log2(FACTOR_STEP)
     for k in range(sources):
-        left = _rounded(keeps * trace[memory + k], trace_draw) if trace[memory + k] else 0
+        left = rounded(keeps * trace[memory + k], trace_draw) if trace[memory + k] else 0
         trace[memory + k] = min(TRACE_MAX, left + impulse * np.int64(spikes[before + k]))
     changed = 0
     for j in range(begin, end):
         if positive[j] == 0 and negative[j] == 0:
             continue
         changed += int(np.int64(sources))
-        y1 = _rounded(FACTOR_KEEPS * positive[j], factor_draw)
-        y2 = _rounded(FACTOR_KEEPS * negative[j], factor_draw)
+        y1 = rounded(FACTOR_KEEPS * positive[j], factor_draw)
+        y2 = rounded(FACTOR_KEEPS * negative[j], factor_draw)
         for i in range(sources):
             spike, x1, at = np.int64(spikes[before + i]), trace[memory + i], row + i * size + (j - begin)
             if x1 == 0:
                 continue  # whatever has spiked has a trace, and a weight to which nothing is added is not rounded
             total = np.int64(weight[at]) << FRACTION_BITS
             if y1:
-                total = _clipped(total + _clipped(((-x1 * y1) >> 3) << with_trace))
-                total = _clipped(total + _clipped((spike * y1) << with_spike))
+                total = accumulated(total + accumulated(((-x1 * y1) >> 3) << with_trace))
+                total = accumulated(total + accumulated((spike * y1) << with_spike))
             if y2:
-                total = _clipped(total + _clipped(((x1 * y2) >> 3) << with_trace))
-                total = _clipped(total + _clipped((-spike * y2) << with_spike))
+                total = accumulated(total + accumulated(((x1 * y2) >> 3) << with_trace))
+                total = accumulated(total + accumulated((-spike * y2) << with_spike))
             up = weight_draw < (total & FRACTION_MASK)
             weight[at] = min(WEIGHT_MAX, max(WEIGHT_MIN, (total >> FRACTION_BITS) + up))
     return changed

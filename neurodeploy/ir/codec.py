@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.errors import Change, Deviation, Finding, LoadError
-from neurodeploy.ir import network, nodes, onchip, plasticity, program
+from neurodeploy.ir import network, nodes, onchip, phased, plasticity, program
 
 TYPES: dict[str, type] = {
     kind.__name__: kind
@@ -20,7 +20,8 @@ TYPES: dict[str, type] = {
         program.Population, program.Program, program.Projection, program.SparseSynapses,
         onchip.IntegerFactor, onchip.IntegerReadout, onchip.IntegerSynapses, onchip.PlasticPopulation,
         onchip.PlasticProgram, onchip.RealFactor, onchip.RealNeuron, onchip.RealReadout, onchip.RealSynapses,
-        plasticity.Rule, plasticity.Signal, plasticity.Update,
+        phased.IntegerErrors, phased.IntegerPhases, phased.IntegerRate, phased.PhasedPopulation, phased.PhasedProgram,
+        phased.RealErrors, phased.RealPhases, phased.RealRate, plasticity.Rule, plasticity.Signal, plasticity.Update,
     )
 }  # fmt: skip
 """Every type a file may name; anything else in a file is refused."""

@@ -223,6 +223,11 @@ class PlasticProgram:
         return self.populations[0].forward.weight.shape[1]
 
     @property
+    def input_type(self) -> np.dtype:
+        """Of what enters: spikes."""
+        return np.dtype(np.uint8)
+
+    @property
     def output(self) -> PlasticPopulation:
         return self.populations[-1]
 

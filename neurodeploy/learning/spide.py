@@ -19,25 +19,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from neurodeploy.ir.plasticity import Rule, Signal, Update
+from neurodeploy.ir import phased
 from neurodeploy.learning import equilibrium
 from neurodeploy.learning.equilibrium import Implicit, Watch, architecture
 
 __all__ = ["RULE", "SPIDE", "Energy", "Options", "architecture", "energy"]
 
-RULE = Rule(
-    name="spide",
-    pre={"a": "leak*a' + forward*x"},
-    post={"b": "leak*b' + backward*L*z"},
-    weight="-b*a",
-    signal=Signal.PHASE,
-    update=Update.SAMPLE_END,
-    phases={"a": "forward", "b": "backward"},
-    constants=("leak", "forward", "backward"),
-    source="Xiao et al. 2023, SPIDE: A purely spike-based method for training feedback spiking neural networks",
-)
-"""x: spikes (into layer 1 the input's current) of the forward phase; z: ternary spikes q of the backward phase; L = m,
-the gate. forward = 1/Lambda(T_F), backward = D2 / (S D Lambda(T_B)); Lambda(T) = T without a leak."""
+RULE = phased.SPIDE
 
 ADD_PJ, MULTIPLY_ADD_PJ = 0.9, 4.6
 """Energy of a 32-bit floating-point addition, and of a multiplication with addition, in 45 nm, in pJ: Horowitz 2014,

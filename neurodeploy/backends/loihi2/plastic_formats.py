@@ -39,7 +39,7 @@ FEEDBACK_EXPONENT = -4
 LEAST_EXPONENT = -8
 PSI_BITS = 7
 MANTISSA_BITS = 7
-GROWTH_BITS = 2
+GROWTH = 4.0
 """Headroom of weights that begin at random: they grow to several times what they were."""
 WEIGHT_STEP_BITS = 1
 """A spike's trace and the smallest factor change a weight by half a unit, rounded at random."""
@@ -66,8 +66,10 @@ def integer_program(program: Program, real: PlasticProgram, random_start: bool) 
                 groups.append(None)
                 continue
             assert isinstance(synapses, RealSynapses)
-            projection = _projection(program, population.name, recurrent)
-            groups.append(_synapses(projection, compiled.scale, synapses, random_start, impulse, quantum))
+            projection = projection_of(program, population.name, recurrent)
+            groups.append(
+                integer_synapses(projection, compiled.scale, synapses, random_start, impulse, quantum, GROWTH)
+            )
         forward, loop = groups
         assert forward is not None
         unit = compiled.scale / 2.0**forward.exponent
@@ -93,7 +95,7 @@ def frozen_program(program: Program, learned: PlasticProgram) -> Program:
     for projection in program.projections:
         population = populations.get(projection.target)
         synapses = None
-        if population is not None:
+        if population is not None and not completes_reset(projection):
             synapses = population.recurrent if projection.recurrent else population.forward
         if synapses is None or not synapses.plastic:
             projections.append(projection)
@@ -111,15 +113,13 @@ def real_weights(program: Program, learned: PlasticProgram) -> PlasticProgram:
     """Return in membrane units the weights that `program` holds for the populations of `learned`."""
     populations = []
     for population in learned.populations:
-        scale = program.population(population.name).scale
         real: list[RealSynapses | None] = []
         for recurrent, synapses in ((False, population.forward), (True, population.recurrent)):
             if synapses is None:
                 real.append(None)
                 continue
-            projection = _projection(program, population.name, recurrent)
-            mantissas = _mantissas(projection, synapses.weight.shape)
-            weight = 2.0 * mantissas * 2.0**projection.exponent / scale
+            projection = projection_of(program, population.name, recurrent)
+            weight = 2.0 * mantissas(projection, synapses.weight.shape) / weight_units(program, projection)
             real.append(RealSynapses(weight, synapses.plastic))
         forward, loop = real
         assert forward is not None
@@ -127,11 +127,27 @@ def real_weights(program: Program, learned: PlasticProgram) -> PlasticProgram:
     return replace(learned, populations=tuple(populations))
 
 
-def _projection(program: Program, target: str, recurrent: bool) -> Projection:
-    return next(p for p in program.incoming(target) if p.recurrent == recurrent)
+def projection_of(program: Program, target: str, recurrent: bool) -> Projection:
+    """Return the synapses of a population from the one before, or those from itself that can learn."""
+    return next(p for p in program.incoming(target) if p.recurrent == recurrent and not completes_reset(p))
 
 
-def _mantissas(projection: Projection, shape: tuple[int, ...]) -> np.ndarray:
+def completes_reset(projection: Projection) -> bool:
+    """Whether synapses lead from every neuron of a population to itself only."""
+    content = projection.synapses
+    if not projection.recurrent or not isinstance(content, SparseSynapses):
+        return False
+    size = len(content.indptr) - 1
+    return np.array_equal(content.indptr, np.arange(size + 1)) and np.array_equal(content.indices, np.arange(size))
+
+
+def weight_units(program: Program, projection: Projection) -> float:
+    """Return how many weight units a membrane unit per input value or spike is."""
+    sent = program.input.scale if projection.source == program.input.name else 1.0
+    return program.population(projection.target).scale * sent / 2.0**projection.exponent
+
+
+def mantissas(projection: Projection, shape: tuple[int, ...]) -> np.ndarray:
     """Return all-to-all mantissas, int32 of `shape` (post, pre), whatever they were stored as."""
     content = projection.synapses
     if isinstance(content, DenseSynapses):
@@ -143,14 +159,20 @@ def _mantissas(projection: Projection, shape: tuple[int, ...]) -> np.ndarray:
     return dense
 
 
-def _synapses(
-    projection: Projection, scale: float, real: RealSynapses, random_start: bool, impulse: int, quantum: int
+def integer_synapses(
+    projection: Projection,
+    scale: float,
+    real: RealSynapses,
+    random_start: bool,
+    impulse: int,
+    quantum: int,
+    growth: float,
 ) -> IntegerSynapses:
     """Return the program's own weights, or plastic ones that were drawn anew, on a scale with room to grow."""
     if not (random_start and real.plastic):
-        weight = 2 * _mantissas(projection, real.weight.shape)
+        weight = 2 * mantissas(projection, real.weight.shape)
         return IntegerSynapses(weight, real.plastic, projection.exponent, impulse, quantum)
-    largest = scale * float(np.abs(real.weight).max()) * 2**GROWTH_BITS
+    largest = scale * float(np.abs(real.weight).max()) * growth
     exponent = max(LEAST_EXPONENT, ceil(log2(largest / WEIGHT_MAX)))
     weight = 2 * np.round(real.weight * scale / 2.0 ** (1 + exponent)).astype(np.int32)
     return IntegerSynapses(np.clip(weight, -EVEN_MAX, EVEN_MAX), True, exponent, impulse, quantum)
