@@ -18,6 +18,7 @@ import numpy as np
 from neurodeploy.backends.loihi2.recording import LearningRecord
 from neurodeploy.ir.codec import from_plain, to_plain
 from neurodeploy.ir.onchip import PlasticProgram
+from neurodeploy.ir.phased import PhasedProgram
 from neurodeploy.ir.program import Program
 
 LEARNING = "learning.json"
@@ -55,14 +56,14 @@ class LearningJob:
     """A stretch of learning.
 
     Args:
-        inputs: of the body (sample, step, *input shape) int32, or of the chain (sample, step, input) uint8.
+        inputs: of the body (sample, step, *input shape) int32, or (sample, step, input) of the program.
         labels: (sample,).
         graph: whether Lava's own learning engine runs it, or the fused process.
         trajectory: whether the weights of every step are kept, or those of the last.
         body: what turns inputs into the chain's spikes and does not learn, or None.
     """
 
-    program: PlasticProgram
+    program: PlasticProgram | PhasedProgram
     inputs: np.ndarray
     labels: np.ndarray
     graph: bool

@@ -13,6 +13,7 @@ from neurodeploy.backends.loihi2.lava_compat import availability
 from neurodeploy.backends.loihi2.run import EXECUTORS, Progress, await_result, supervised_worker
 from neurodeploy.errors import BackendUnavailableError
 from neurodeploy.ir.onchip import PlasticProgram
+from neurodeploy.ir.phased import PhasedProgram
 from neurodeploy.ir.program import Program
 from neurodeploy.results import LearningRun
 
@@ -21,7 +22,7 @@ MODELS = ("fused", "engine")
 
 
 def learn(
-    program: PlasticProgram,
+    program: PlasticProgram | PhasedProgram,
     inputs: np.ndarray,
     labels: np.ndarray,
     *,
@@ -35,7 +36,7 @@ def learn(
     """Run `program` from rest on samples, all in one start of Lava, learning all the while.
 
     Args:
-        inputs: spikes (sample, step, input), zero or one, or integer payloads (sample, step, *input shape) of `body`.
+        inputs: (sample, step, input) of the program's `input_type`, or integer payloads (sample, step, *input shape) of `body`.
         labels: (sample,).
         body: what turns inputs into spikes and does not learn, its output `program.start` steps late; integers only.
         on: "lava" or "lava-models".
@@ -50,7 +51,7 @@ def learn(
     missing = availability()
     if missing is not None:
         raise BackendUnavailableError(missing)
-    kind = np.uint8 if body is None else np.int32
+    kind = program.input_type if body is None else np.int32
     graph = model == "engine"
     setting = job.LearningJob(program, np.asarray(inputs, kind), np.asarray(labels), graph, trajectory, body)
     steps = program.duration(len(inputs))

@@ -18,6 +18,7 @@ from neurodeploy.backends.loihi2.processes import (
     PlasticReadout,
     PyLearningDenseModelFixedRecorded,
     PyLearningDenseModelFloatRecorded,
+    SpideNetwork,
     SpikeInput,
 )
 
@@ -44,12 +45,14 @@ from neurodeploy.ir.onchip import (
     RealNeuron,
     RealSynapses,
 )
+from neurodeploy.ir.phased import PhasedProgram
 from neurodeploy.ir.plasticity import Rule, Term, terms
 from neurodeploy.ir.program import Neuron
 
 ERROR_BITS = 8
 WEIGHT_BITS = 8
 DU_FORGETS = 4095
+NETWORKS: dict[type, type[EPropNetwork]] = {PlasticProgram: EPropNetwork, PhasedProgram: SpideNetwork}
 NEURON_SIDE = {"rate", "L", "psi"}
 """What the postsynaptic neuron multiplies before it sends its third factor."""
 
@@ -133,7 +136,7 @@ def wire(setting: LearningJob, clock: np.ndarray) -> tuple[AbstractProcess, Lear
     held = np.broadcast_to(targets[:, None], (samples, program.period, outputs))
     source = SpikeInput(samples=setting.inputs, period=program.period, start=0 if body else program.start)
     target = SpikeInput(samples=held, period=program.period, start=program.start)
-    network = EPropNetwork(program=program, steps=steps)
+    network = NETWORKS[type(program)](program=program, steps=steps)
     spikes = source.s_out
     if body is not None:
         schedule = Schedule(program.steps, samples, program.period)

@@ -9,9 +9,15 @@ from neurodeploy.backends.loihi2.lava_compat import require_lava
 require_lava()
 
 from neurodeploy.backends.loihi2.processes.eprop_network import EPropNetwork  # noqa: E402
+from neurodeploy.backends.loihi2.processes.phased_ring import (  # noqa: E402
+    PhasedNeurons,
+    PhasedReadout,
+    PhasedSource,
+)
 from neurodeploy.backends.loihi2.processes.plastic_lif import PlasticLIF, PlasticReadout  # noqa: E402
 from neurodeploy.backends.loihi2.processes.recorder import Recorder  # noqa: E402
 from neurodeploy.backends.loihi2.processes.resetting_lif import ResettingLIF  # noqa: E402
+from neurodeploy.backends.loihi2.processes.spide_network import SpideNetwork  # noqa: E402
 from neurodeploy.backends.loihi2.processes.spike_input import SpikeInput  # noqa: E402
 from neurodeploy.backends.loihi2.processes.stock import (  # noqa: E402
     PyConvModelWide,
@@ -22,6 +28,9 @@ from neurodeploy.backends.loihi2.processes.stock import (  # noqa: E402
 
 __all__ = [
     "EPropNetwork",
+    "PhasedNeurons",
+    "PhasedReadout",
+    "PhasedSource",
     "PlasticLIF",
     "PlasticReadout",
     "PyConvModelWide",
@@ -30,5 +39,6 @@ __all__ = [
     "PyLifResetModelRecorded",
     "Recorder",
     "ResettingLIF",
+    "SpideNetwork",
     "SpikeInput",
 ]

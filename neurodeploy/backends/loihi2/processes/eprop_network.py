@@ -79,7 +79,7 @@ class AbstractPyEPropNetworkModel(PyLoihiProcessModel):
         if self.steps is not None and self.time_step > self.steps:
             raise RuntimeError(f"time step {self.time_step} of an EPropNetwork that was made for {self.steps}")
         self.weights = self.engine.flat_weights  # the engine's own memory, so that what is set is learned from
-        spikes = self.s_in.recv().astype(np.uint8)
+        spikes = self.s_in.recv().astype(self.engine.program.input_type)
         fired = self.engine.step(spikes, self.t_in.recv().astype(np.uint8))
         self.s_out.send(fired)
         if self.record is not None:
