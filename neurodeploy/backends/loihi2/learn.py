@@ -36,7 +36,7 @@ def learn(
     """Run `program` from rest on samples, all in one start of Lava, learning all the while.
 
     Args:
-        inputs: (sample, step, input) of the program's `input_type`, or integer payloads (sample, step, *input shape) of `body`.
+        inputs: of the program (sample, step, input), or integer payloads (sample, step, *input shape) of `body`.
         labels: (sample,).
         body: what turns inputs into spikes and does not learn, its output `program.start` steps late; integers only.
         on: "lava" or "lava-models".

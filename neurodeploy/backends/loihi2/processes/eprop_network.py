@@ -15,8 +15,7 @@ from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
 from neurodeploy.backends.loihi2.recording import LearningRecord
-from neurodeploy.engine.plastic import PlasticEngine, flat_weights
-from neurodeploy.ir.onchip import PlasticProgram
+from neurodeploy.engine.plastic import LearningProgram, PlasticEngine, flat_weights
 
 
 class EPropNetwork(AbstractProcess):
@@ -49,7 +48,7 @@ class EPropNetwork(AbstractProcess):
         ValueError: for an integer program without `steps`.
     """
 
-    def __init__(self, *, program: PlasticProgram, steps: int | None = None, name: str | None = None) -> None:
+    def __init__(self, *, program: LearningProgram, steps: int | None = None, name: str | None = None) -> None:
         super().__init__(program=program, steps=steps, name=name)
         if program.integer and steps is None:
             raise ValueError("an integer program draws random numbers: say for how many time steps at most")

@@ -60,7 +60,14 @@ class PyLearningDenseModelFloatRecorded(PyLearningDenseModelFloat):
 
 
 class PyLearningDenseModelFixedRecorded(PyLearningDenseModelBitApproximate):
-    """Lava's bit-approximate LearningDense, recorded likewise."""
+    """Lava's bit-approximate LearningDense, recorded likewise.
+
+    Lava's own drops the low bit of all weights at its first step; a run that goes on from learned ones keeps it here.
+    """
+
+    def __init__(self, proc_params: dict) -> None:
+        super().__init__(proc_params)
+        self.weights_set = True
 
     def run_lrn(self) -> None:
         super().run_lrn()
