@@ -28,9 +28,11 @@ from neurodeploy.engine.real import run_real
 from neurodeploy.errors import Finding, UnsupportedError, UsageError, VerificationError
 from neurodeploy.evaluation import energy, trajectories
 from neurodeploy.ir.network import Network
+from neurodeploy.ir.nodes import InputKind
 from neurodeploy.ir.program import Program
 from neurodeploy.learning import on_target
 from neurodeploy.lowering import lower
+from neurodeploy.lowering import phased as phased_lowering
 from neurodeploy.lowering import plastic as plastic_lowering
 from neurodeploy.pipeline import CALIBRATION_SAMPLES, EXECUTORS, Progress, backend_of, refuse_unknown
 from neurodeploy.results import LearningRun
@@ -75,7 +77,14 @@ TARGET_RULES = {
         plastic,
         "plastic_formats",
         "neurodeploy.learning.online:learn_online",
-    )
+    ),
+    "spide": TargetRule(
+        phased_lowering.SpideOptions,
+        phased_lowering,
+        plastic,
+        "phased_formats",
+        "neurodeploy.learning.phased:learn_phased",
+    ),
 }
 
 
@@ -134,9 +143,10 @@ class Task:
         return backend_of(self.model.profile).payloads(self.model.program.input, shaped).swapaxes(0, 1)
 
     def spikes(self, payloads: np.ndarray) -> np.ndarray:
-        """Return what enters the chain, uint8 (sample, step, input)."""
+        """Return what enters the chain, (sample, step, input): spikes, or values as graded as the arithmetic is."""
         if self.body is None:
-            return payloads.reshape(*payloads.shape[:2], -1).astype(np.uint8)
+            flat, port = payloads.reshape(*payloads.shape[:2], -1), self.model.program.input
+            return flat if self.fixed or port.kind is InputKind.SPIKES else flat * port.scale
         found = []
         for first in range(0, len(payloads), BODY_SAMPLES):
             block = np.ascontiguousarray(payloads[first : first + BODY_SAMPLES].swapaxes(0, 1))

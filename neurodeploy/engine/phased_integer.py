@@ -26,6 +26,7 @@ from neurodeploy.ir.onchip import ERROR_ONE, FACTOR_MOST, FACTOR_STEP, TRACE_MAX
 from neurodeploy.ir.phased import (
     COUNT_ONE,
     REPORT_SHIFT,
+    REPORT_STREAM,
     UPDATE_STEPS,
     IntegerErrors,
     IntegerPhases,
@@ -58,6 +59,7 @@ class Chain(NamedTuple):
     error_mantissa: int
     error_exponent: int
     source_report: int
+    margin: int
     seed: int
     steps: int
     back_steps: int
@@ -119,6 +121,7 @@ def lay_out(program: PhasedProgram, steps: int) -> Chain:
         errors.mantissa,
         errors.exponent,
         errors.source,
+        errors.margin,
         program.seed,
         program.steps,
         program.back_steps,
@@ -176,7 +179,7 @@ def advance(chain: Chain, state: State, inputs: np.ndarray, target: np.ndarray) 
         state.back[p][:] = 0
         if 0 <= back_step < chain.back_steps:
             if p == last:
-                _compare(chain.error_mantissa, state.counts[p], target, state.back[p])
+                _compare(chain.error_mantissa, chain.margin, state.counts[p], target, state.back[p])
                 state.back_counts[p][:] = state.back[p]
             else:
                 if back_step == 0:
@@ -193,16 +196,15 @@ def advance(chain: Chain, state: State, inputs: np.ndarray, target: np.ndarray) 
             sign, began = 1 - 2 * (at - updates_at), tick - (at - updates_at)
             for group in range(2):
                 if chain.plastic[p, group]:
-                    drawing = (chain.mantissa[p, group], chain.shift[p, group], chain.seed, began, 2 * p + group)
-                    factor = draw(drawing, state.back_counts[p], sign)
                     source = p - 1 + group
                     weight = state.forward[p] if group == 0 else state.recurrent[p]
                     counted = state.seen if source < 0 else state.counts[source]
                     mantissa = chain.source_report if source < 0 else chain.report[source]
+                    trace = draw_report((mantissa, chain.seed, began, source), counted)
+                    drawing = (chain.mantissa[p, group], chain.shift[p, group], chain.seed, began, 2 * p + group)
+                    factor = draw_factor(drawing, state.back_counts[p], sign)
                     quantum = chain.quanta[p, group]
-                    state.counters[1] += _learn(
-                        weight, counted, mantissa, factor, -sign, quantum, chain.weight_draw[tick]
-                    )
+                    state.counters[1] += _learn(weight, trace, factor, -sign, quantum, chain.weight_draw[tick])
     state.tick[0] += 1
 
 
@@ -293,15 +295,16 @@ def reported(count: int, mantissa: int) -> int:
 
 
 @njit(cache=True)
-def _compare(mantissa: int, count: np.ndarray, target: np.ndarray, error: np.ndarray) -> None:
+def _compare(mantissa: int, margin: int, count: np.ndarray, target: np.ndarray, error: np.ndarray) -> None:
     """Return the output's error."""
     for k in range(count.size):
         wanted = ERROR_ONE * np.int64(target[k])
-        error[k] = min(ERROR_ONE, max(-ERROR_ONE, reported(count[k], mantissa) - wanted))
+        missed = min(ERROR_ONE, max(-ERROR_ONE, reported(count[k], mantissa) - wanted))
+        error[k] = missed if abs(missed) > margin else 0
 
 
 @njit(cache=True)
-def draw(drawing: tuple[int, int, int, int, int], back_count: np.ndarray, sign: int) -> np.ndarray:
+def draw_factor(drawing: tuple[int, int, int, int, int], back_count: np.ndarray, sign: int) -> np.ndarray:
     """Return 8 q of the neurons whose b has this sign, 0 of the others; drawn alike in both steps of an update."""
     mantissa, shift, seed, tick, stream = drawing
     factor = np.zeros_like(back_count)
@@ -313,14 +316,19 @@ def draw(drawing: tuple[int, int, int, int, int], back_count: np.ndarray, sign: 
 
 
 @njit(cache=True)
+def draw_report(drawing: tuple[int, int, int, int], count: np.ndarray) -> np.ndarray:
+    """Return the traces that a source reports, drawn alike in both steps of an update."""
+    mantissa, seed, tick, source = drawing
+    trace = np.zeros_like(count)
+    for i in range(count.size):
+        added = noise(seed, tick, REPORT_STREAM + source, i) & ((1 << REPORT_SHIFT) - 1)
+        trace[i] = min(TRACE_MAX, (count[i] * mantissa + added) >> REPORT_SHIFT)
+    return trace
+
+
+@njit(cache=True)
 def _learn(
-    weight: np.ndarray,
-    count: np.ndarray,
-    mantissa: int,
-    factor: np.ndarray,
-    sign: int,
-    quantum: int,
-    weight_draw: float,
+    weight: np.ndarray, trace: np.ndarray, factor: np.ndarray, sign: int, quantum: int, weight_draw: float
 ) -> int:
     """Change weights as LearningDense does, and return how many had a factor.
 
@@ -329,10 +337,9 @@ def _learn(
     changed = 0
     for j in range(factor.size):
         if factor[j] != 0:
-            changed += count.size
-            for i in range(count.size):
-                trace = min(TRACE_MAX, reported(count[i], mantissa))
-                change = ((sign * trace * factor[j]) >> 3) << (quantum + FRACTION_BITS)
+            changed += trace.size
+            for i in range(trace.size):
+                change = ((sign * trace[i] * factor[j]) >> 3) << (quantum + FRACTION_BITS)
                 total = accumulated((weight[i, j] << FRACTION_BITS) + accumulated(change))
                 whole = rounded(total / (1 << FRACTION_BITS), weight_draw)
                 weight[i, j] = min(WEIGHT_MAX, max(WEIGHT_MIN, whole))

@@ -28,6 +28,7 @@ class Chain(NamedTuple):
     plastic: np.ndarray
     goal: float
     gain: float
+    margin: float
     steps: int
     back_steps: int
     start: int
@@ -84,6 +85,7 @@ def lay_out(program: PhasedProgram, steps: int) -> Chain:
         plastic,
         float(errors.goal),
         float(errors.gain),
+        float(errors.margin),
         program.steps,
         program.back_steps,
         program.start,
@@ -187,7 +189,7 @@ def advance(chain: Chain, state: State, inputs: np.ndarray, target: np.ndarray) 
         state.back[p][:] = 0
         if 0 <= back_step < chain.back_steps:
             if p == last:
-                _compare(chain.full[p] * chain.goal, state.counts[p], target, state.back[p])
+                _compare(chain.full[p] * chain.goal, chain.margin, state.counts[p], target, state.back[p])
                 state.back_counts[p][:] = chain.back_full[p] * state.back[p]
             else:
                 if back_step == 0:
@@ -276,10 +278,11 @@ def _backward(
 
 
 @njit(cache=True)
-def _compare(full: float, count: np.ndarray, target: np.ndarray, error: np.ndarray) -> None:
+def _compare(full: float, margin: float, count: np.ndarray, target: np.ndarray, error: np.ndarray) -> None:
     """Return the output's error; `full` is the count that the right output is to reach."""
     for k in range(count.size):
-        error[k] = min(1.0, max(-1.0, count[k] / full - target[k]))
+        missed = min(1.0, max(-1.0, count[k] / full - target[k]))
+        error[k] = missed if abs(missed) > margin else 0.0
 
 
 @njit(cache=True)

@@ -7,7 +7,8 @@ connection takes one step. In time step n, counted from 0 where a sample's first
               A = lambda A' + s                I: what W brings from p - 1, and from itself
 
     backward  while 0 <= n - (F + 2P - p) < B:
-      output  err = clip(A / (Lambda(F) goal) - target, -1, 1), sent in every step through its transposed W; b = err
+      output  err = clip(A / (Lambda(F) goal) - target, -1, 1), or 0 where that is at most margin; b = err
+              it sends err in every step
       hidden  u = lambda u' + J - back_quantum q'       q = [u > back_threshold] - [u < -back_threshold]
               m = [low < A < high]             sends m q; J: what transposed W bring, ahead of the output gain err
               b = sum lambda^(B-t) m q(t) / Lambda(B)
@@ -52,6 +53,8 @@ the gate. forward = 1/Lambda(F), backward = D2 / (S D Lambda(B)), or rate / Lamb
 COUNT_ONE = 64
 """One spike, as the register of a count holds it: counts decay as membranes do."""
 REPORT_SHIFT = 20
+REPORT_STREAM = 1 << 16
+"""Reports and factors are drawn from different streams: of a source, counted from -1, and of a group of synapses."""
 UPDATE_STEPS = 2
 
 
@@ -79,8 +82,12 @@ class IntegerPhases:
         v <- clip(trunc0(v (4096 - dv) / 4096) + wrap24(I << 6) + bias - quantum s')        u likewise, without a bias
         A <- trunc0(A (4096 - dv) / 4096) + 64 s                       B <- trunc0(B (4096 - dv) / 4096) + 64 m q
 
-    Thresholds and quanta are in units of v and u, low and high in those of A. What a source reports of itself is
-    a = min(127, (A report + 2^19) >> 20).
+    Thresholds and quanta are in units of v and u, low and high in those of A. What a source reports of itself is drawn
+
+        a = min(127, (A report + noise) >> 20)          noise in 0 ... 2^20 - 1
+
+    once per sample, so that its mean is right: a few levels will do, and whole numbers make whole changes of weights.
+    The engine, which rounds all weights by one random number, would move whole rows together.
     """
 
     dv: int
@@ -107,7 +114,7 @@ class IntegerRate:
 
         q = min(15, (|b| mantissa + noise) >> shift)          noise in 0 ... 2^shift - 1
 
-    so that the mean is right, and tells the synapses 8 q: W <- W -+ q a 2^quantum, rounded at random by the engine.
+    so that the mean is right, and tells the synapses 8 q: W <- W -+ q a 2^quantum.
 
     Args:
         mantissa, shift: of the forward and of the recurrent synapses.
@@ -119,15 +126,19 @@ class IntegerRate:
 
 @dataclass(frozen=True)
 class RealErrors:
-    """goal: the rate the right output is to reach; gain: of err on its way to the last hidden population."""
+    """goal: the rate the right output is to reach; gain: of err on its way to the last hidden population.
+
+    margin: errors up to this are none.
+    """
 
     goal: float
     gain: float
+    margin: float = 0.0
 
 
 @dataclass(frozen=True)
 class IntegerErrors:
-    """err = clip(((A mantissa + 2^19) >> 20) - 127 target, -127, 127).
+    """err = clip(((A mantissa + 2^19) >> 20) - 127 target, -127, 127), or 0 up to the margin.
 
     exponent: of two, by which the sums of the output's transposed weights are shifted. source: the `report` of the
     input, whose count is 64 times the sum of its payloads.
@@ -136,6 +147,7 @@ class IntegerErrors:
     mantissa: int
     exponent: int
     source: int
+    margin: int = 0
 
 
 @dataclass(frozen=True, eq=False)

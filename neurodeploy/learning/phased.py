@@ -94,7 +94,8 @@ def _backward(program: PhasedProgram, index: int, state: _State, step: int, targ
         return
     if index + 1 == len(program.populations):
         full = total(neuron.leak, program.steps) * errors.goal
-        state.sent = (_count(state.spikes, neuron.leak) / full - target).clamp(-1, 1)
+        missed = (_count(state.spikes, neuron.leak) / full - target).clamp(-1, 1)
+        state.sent = missed * (missed.abs() > errors.margin)
     else:
         state.u = neuron.leak * state.u + state.back_current - neuron.back_quantum * state.q
         state.q = (state.u > neuron.back_threshold).double() - (state.u < -neuron.back_threshold).double()

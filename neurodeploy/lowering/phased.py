@@ -43,6 +43,7 @@ class SpideOptions:
         back_steps: of the backward phase.
         gain: of the error: beta = 1 / gain makes an error neuron spike in every step.
         goal: the rate the right output is to reach.
+        margin: errors of the output up to this are none.
         plastic: names of the populations whose synapses learn; none: all.
         initial: "trained" or "random": where plastic synapses begin.
         seed: of random weights, and all that is drawn while learning.
@@ -54,6 +55,7 @@ class SpideOptions:
     back_steps: int = 50
     gain: float = 1.0
     goal: float = 1.0
+    margin: float = 0.1
     plastic: tuple[str, ...] = ()
     initial: str = "trained"
     seed: int = 0
@@ -66,6 +68,7 @@ class SpideOptions:
             (self.back_steps >= 1, f"back_steps is {self.back_steps}"),
             (self.gain > 0, f"gain is {self.gain}"),
             (self.goal > 0, f"goal is {self.goal}"),
+            (0 <= self.margin < 1, f"margin is {self.margin}"),
             (self.initial in INITIALS, f"initial is {self.initial!r}"),
             (self.seed >= 0, f"seed is {self.seed}"),
         ]
@@ -115,7 +118,9 @@ def program(network: Network, steps: int, options: SpideOptions, epoch: int = 0)
                 groups.append(_synapses(recurrent, plastic, draw, threshold, FEEDBACK_NORM))
         populations.append(PhasedPopulation(name, phases, groups[0], groups[1] if len(groups) > 1 else None, rate))
     seed = EPOCH_SEEDS * options.seed + epoch
-    return PhasedProgram(tuple(populations), RealErrors(options.goal, gain), steps, options.back_steps, seed)
+    return PhasedProgram(
+        tuple(populations), RealErrors(options.goal, gain, options.margin), steps, options.back_steps, seed
+    )
 
 
 def with_weights(network: Network, program: PhasedProgram) -> Network:

@@ -26,8 +26,7 @@ from neurodeploy.backends.loihi2.plastic_formats import (
     real_weights,
     weight_units,
 )
-from neurodeploy.ir.nodes import InputKind
-from neurodeploy.ir.onchip import ERROR_ONE, FACTOR_MOST, TRACE_MAX, IntegerSynapses, RealSynapses
+from neurodeploy.ir.onchip import ERROR_ONE, FACTOR_MOST, IntegerSynapses, RealSynapses
 from neurodeploy.ir.phased import (
     COUNT_ONE,
     REPORT_SHIFT,
@@ -45,7 +44,9 @@ from neurodeploy.ir.program import STATE_SHIFT, Population, Program
 
 __all__ = ["frozen_program", "integer_program", "real_weights"]
 
-LEAST_QUANTUM, MOST_EXPONENT = -7, 7
+MOST_QUANTUM, MOST_EXPONENT = 7, 7
+LEVELS = 2
+"""R of a source that spikes in every step. More would leave more to the factor's draw, whose levels are as few."""
 SATURATES = 0.5
 """The quantum is such that a factor is as large as it can be at this |b|."""
 HIDDEN_GROWTH, FEEDBACK_GROWTH, READOUT_GROWTH = 1.25, 6.0, 7.0
@@ -63,8 +64,7 @@ def integer_program(program: Program, real: PhasedProgram, random_start: bool) -
     compiled = [program.population(population.name) for population in real.populations]
     groups = [_groups(program, population, random_start) for population in real.populations]
     units = [_units(program, population, own) for population, own in zip(real.populations, groups, strict=True)]
-    trace = min(real.steps, TRACE_MAX)
-    source = _source_report(program, real.populations[0].name, trace)
+    source = _source_report(program, real.populations[0].name)
     exponent, louder = _gain(real, compiled, units[-1][0])
     populations = []
     for index, (population, own) in enumerate(zip(real.populations, groups, strict=True)):
@@ -73,7 +73,7 @@ def integer_program(program: Program, real: PhasedProgram, random_start: bool) -
         assert isinstance(population.rate, RealRate)
         rate = population.rate.rate / (1.0 if output else louder)
         one = ERROR_ONE if output else COUNT_ONE * total(neuron.leak, real.back_steps)
-        traces = (source if index == 0 else trace, trace)
+        traces = (source if index == 0 else float(LEVELS), float(LEVELS))
         changes = [rate * unit / report for unit, report in zip(units[index], traces, strict=False)]
         quanta = [_quantum(change) for change in changes]
         synapses = [replace(group, quantum=quantum) for group, quantum in zip(own, quanta, strict=True)]
@@ -81,7 +81,7 @@ def integer_program(program: Program, real: PhasedProgram, random_start: bool) -
         populations.append(
             PhasedPopulation(
                 population.name,
-                _neuron(program, compiled[index], neuron, heard, trace / total(neuron.leak, real.steps)),
+                _neuron(program, compiled[index], neuron, heard, LEVELS / total(neuron.leak, real.steps)),
                 synapses[0],
                 synapses[1] if len(synapses) > 1 else None,
                 _rate([change / 2.0**quantum / one for change, quantum in zip(changes, quanta, strict=True)]),
@@ -92,6 +92,7 @@ def integer_program(program: Program, real: PhasedProgram, random_start: bool) -
     assert isinstance(first, RealPhases)
     assert isinstance(last, RealPhases)
     integers = IntegerErrors(
+        margin=floor(ERROR_ONE * errors.margin),
         mantissa=_report(ERROR_ONE / errors.goal / total(last.leak, real.steps)),
         exponent=exponent,
         source=_report(source * _sent(program, real.populations[0].name) / total(first.leak, real.steps)),
@@ -108,7 +109,7 @@ def _groups(program: Program, population: PhasedPopulation, random_start: bool) 
         growth = FEEDBACK_GROWTH if recurrent else HIDDEN_GROWTH
         if population.name == program.output:
             growth = READOUT_GROWTH
-        found.append(integer_synapses(projection, scale, synapses, random_start, 1, LEAST_QUANTUM, growth))
+        found.append(integer_synapses(projection, scale, synapses, random_start, 1, 0, growth))
     return found
 
 
@@ -127,17 +128,15 @@ def _sent(program: Program, first: str) -> float:
     return program.input.scale if entering else 1.0
 
 
-def _source_report(program: Program, first: str, trace: int) -> float:
+def _source_report(program: Program, first: str) -> float:
     """Return R of the input, per unit of its mean."""
     entering = projection_of(program, first, recurrent=False).source == program.input.name
-    if entering and program.input.kind is InputKind.GRADED:
-        return TRACE_MAX / (program.input.high * program.input.scale)
-    return float(trace)
+    return LEVELS / (program.input.high * program.input.scale) if entering else float(LEVELS)
 
 
 def _quantum(change: float) -> int:
     """Return the exponent of two that factors are multiplied by, when b = 1 is to change weights by `change`."""
-    return LEAST_QUANTUM if change == 0 else max(LEAST_QUANTUM, round(log2(change * SATURATES / FACTOR_MOST)))
+    return 0 if change == 0 else min(MOST_QUANTUM, max(0, round(log2(change * SATURATES / FACTOR_MOST))))
 
 
 def _gain(real: PhasedProgram, compiled: list[Population], unit: float) -> tuple[int, float]:

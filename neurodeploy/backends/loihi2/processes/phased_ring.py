@@ -26,6 +26,7 @@ from neurodeploy.ir.onchip import ERROR_ONE, FACTOR_MOST, FACTOR_STEP, TRACE_MAX
 from neurodeploy.ir.phased import (
     COUNT_ONE,
     REPORT_SHIFT,
+    REPORT_STREAM,
     UPDATE_STEPS,
     IntegerErrors,
     IntegerPhases,
@@ -218,7 +219,16 @@ class AbstractPyPhasedModelFixed(AbstractPyPhasedModel):
         return self.decayed(count) + COUNT_ONE * sent
 
     def mean(self, count: np.ndarray) -> np.ndarray:
-        return np.minimum(TRACE_MAX, reported(count, self.neuron.report))
+        return self.drawn(count, self.neuron.report, self.index)
+
+    def drawn(self, count: np.ndarray, mantissa: int, source: int) -> np.ndarray:
+        """Return the traces that a source, counted from -1, reports; drawn alike in both steps of an update."""
+        added = noise(self.program.seed, self.began(), REPORT_STREAM + source, np.arange(count.size))
+        return np.minimum(TRACE_MAX, (count * mantissa + (added & ((1 << REPORT_SHIFT) - 1))) >> REPORT_SHIFT)
+
+    def began(self) -> int:
+        """Return the time step, counted from 0, in which this update began."""
+        return self.time_step - 1 - (self.update() or 0)
 
     def membrane(self, v: np.ndarray, current: np.ndarray, quantum: Any, spikes: np.ndarray) -> np.ndarray:
         arriving = current.astype(np.int64) << STATE_SHIFT
@@ -232,17 +242,17 @@ class AbstractPyPhasedModelFixed(AbstractPyPhasedModel):
 
     def factor(self, errors: np.ndarray, group: int) -> np.ndarray:
         """Return 8 q with the sign of b, drawn alike in both steps of an update."""
-        rate, began = self.population.rate, self.time_step - 1 - (self.update() or 0)
+        rate = self.population.rate
         assert isinstance(rate, IntegerRate)
         if group >= len(rate.shift):
             return np.zeros_like(errors)
-        drawn = noise(self.program.seed, began, 2 * self.index + group, np.arange(errors.size))
+        drawn = noise(self.program.seed, self.began(), 2 * self.index + group, np.arange(errors.size))
         size = np.abs(errors) * rate.mantissa[group] + (drawn & ((1 << rate.shift[group]) - 1))
         return np.sign(errors) * FACTOR_STEP * np.minimum(FACTOR_MOST, size >> rate.shift[group])
 
 
 def reported(count: np.ndarray, mantissa: int) -> np.ndarray:
-    """Return a count as a trace, rounded to the nearest."""
+    """Return a count in another unit, rounded to the nearest."""
     return (count * mantissa + (1 << (REPORT_SHIFT - 1))) >> REPORT_SHIFT
 
 
@@ -388,7 +398,7 @@ class PyPhasedSourceModelFixed(AbstractPyPhasedSourceModel, AbstractPyPhasedMode
 
     def mean(self, count: np.ndarray) -> np.ndarray:
         assert isinstance(self.program.errors, IntegerErrors)
-        return np.minimum(TRACE_MAX, reported(count, self.program.errors.source))
+        return self.drawn(count, self.program.errors.source, -1)
 
 
 @implements(proc=PhasedNeurons, protocol=LoihiProtocol)
@@ -444,7 +454,8 @@ class PyPhasedReadoutModelFloat(AbstractPyPhasedReadoutModel, AbstractPyPhasedMo
 
     def compared(self, target: np.ndarray) -> np.ndarray:
         assert isinstance(self.program.errors, RealErrors)
-        return np.clip(self.mean(self.count) / self.program.errors.goal - target, -1, 1)
+        missed = np.clip(self.mean(self.count) / self.program.errors.goal - target, -1, 1)
+        return np.where(np.abs(missed) > self.program.errors.margin, missed, 0)
 
     def outgoing(self) -> np.ndarray:
         assert isinstance(self.program.errors, RealErrors)
@@ -471,7 +482,8 @@ class PyPhasedReadoutModelFixed(AbstractPyPhasedReadoutModel, AbstractPyPhasedMo
     def compared(self, target: np.ndarray) -> np.ndarray:
         assert isinstance(self.program.errors, IntegerErrors)
         reached = reported(self.count, self.program.errors.mantissa)
-        return np.clip(reached - ERROR_ONE * target.astype(np.int64), -ERROR_ONE, ERROR_ONE)
+        missed = np.clip(reached - ERROR_ONE * target.astype(np.int64), -ERROR_ONE, ERROR_ONE)
+        return np.where(np.abs(missed) > self.program.errors.margin, missed, 0)
 
     def outgoing(self) -> np.ndarray:
         return self.error
