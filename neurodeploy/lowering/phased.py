@@ -49,13 +49,13 @@ class SpideOptions:
         seed: of random weights, and all that is drawn while learning.
     """
 
-    rate: float = 0.025
+    rate: float = 0.05
     readout_rate: float = 0.05
-    decay: float = 0.8
+    decay: float = 0.85
     back_steps: int = 50
     gain: float = 1.0
     goal: float = 1.0
-    margin: float = 0.1
+    margin: float = 0.15
     plastic: tuple[str, ...] = ()
     initial: str = "trained"
     seed: int = 0

@@ -1,4 +1,4 @@
-"""SPIDE on the chip: alike in PyTorch, in the engine and in Lava's learning engine, and equal to SPIDE's own gradient."""
+"""On-chip SPIDE: alike in PyTorch, in the engine and in Lava's learning engine, and equal to SPIDE's own gradient."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_odd_weights_fractions_and_saturation_are_rounded_as_lava_rounds_them():
     ours = ours.learned([weight + random.integers(-1, 2, weight.shape) for weight in ours.weights])
     inputs, labels = samples(ours, 6)
     run = learn(ours, inputs, labels)
-    theirs, path = learn_on_lava(ours, inputs, labels, on="lava-models", model="engine", trajectory=True)
+    _, path = learn_on_lava(ours, inputs, labels, on="lava-models", model="engine", trajectory=True)
     assert run.weights[1].max() == 255
     assert run.weights[1].min() == -256
     assert all(np.any((after - before) % 2) for before, after in zip(ours.weights, run.weights, strict=True))
@@ -180,7 +180,7 @@ def test_the_transposed_synapses_stay_the_transposed_weights():
 
 
 def test_integers_change_on_average_by_what_real_numbers_change():
-    """One sample under many seeds: the mean change of a weight is the real one, but for what noise and B steps leave."""
+    """One sample under many seeds: a weight changes on average as in real numbers, but for what noise leaves."""
     target, ours = compiled(replace(LIVELY, rate=0.05, readout_rate=0.1))
     real_one = real_weights_of(target, ours, replace(LIVELY, rate=0.05, readout_rate=0.1))
     inputs, labels = samples(ours, 1)
