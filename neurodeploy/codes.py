@@ -213,7 +213,8 @@ EXPLANATIONS: dict[str, str] = {
     "ND145": "Lava's learning engine adds products of one presynaptic trace and factors that the neuron sends. A rule "
     "that asks for more, such as a variable per synapse that follows the membrane, has no place there.",
     "ND146": "What learns on the target is a chain: populations without a synaptic current or an adaptive threshold, "
-    "each fed by all-to-all synapses from the one before and perhaps by itself, the first by binary spikes. The "
+    "each fed by all-to-all synapses from the one before and perhaps by itself. e-prop takes binary spikes; spide "
+    "takes values from zero up, neurons that reset by subtraction, and feedback within a single hidden layer only. The "
     "message says what in this network is not so, and why it matters.",
     # ND2xx: numbers and substitutions
     "ND201": "Rounding, always recorded: a weight becomes twice an 8-bit signed mantissa times a power of two, one "
