@@ -28,7 +28,7 @@ RINGS = [
     {"arch": "12f"},
     {"arch": "12-9"},
     {"arch": "12f", "leak": 0.9},
-    {"arch": "12-9-8", "leak": 0.9, "kind": InputKind.SPIKES},
+    {"arch": "12-9", "leak": 0.9, "kind": InputKind.SPIKES},
 ]
 
 
