@@ -1,6 +1,6 @@
 """Learns on chip from random weights and draws the curves that the README shows.
 
-    python examples/onchip/measure.py [--only digits|mnist] [--draw | --repeat SAMPLES] [--folder FOLDER]
+    python examples/onchip/measure.py [--only digits|spide|mnist] [--draw | --repeat SAMPLES] [--folder FOLDER]
 
 Every run is kept in results.json and not done again; --draw only draws, --repeat lets Lava's own learning engine repeat
 the first samples of the runs and compares the weights. MNIST takes minutes per run and looks for its files where
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -24,59 +24,89 @@ from neurodeploy import datasets, onchip, plots
 from neurodeploy.artifact import CompiledModel
 from neurodeploy.backends.loihi2 import learn as learn_on_lava
 from neurodeploy.datasets import Encoding
+from neurodeploy.ir.network import Network
 from neurodeploy.ir.nodes import Input, InputKind
-from neurodeploy.learning import on_target
+from neurodeploy.learning import on_target, spide
 from neurodeploy.learning.architectures import Neurons, build
 
-NEURONS, STEPS = Neurons(beta=0.8, threshold=1.0), 20
 GAIN = 2.0
 """Of weights that stay random, as of those that learning begins with."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a figure: what learns, by which rule, in which arithmetic, from how many seeds."""
+    """One line of a figure: what learns, in which arithmetic, from how many seeds."""
 
     name: str
     arithmetic: str
     options: dict = field(default_factory=dict)
-    rule: str = "eprop"
     seeds: int = 5
     epochs: int = 10
 
 
 @dataclass(frozen=True)
 class Figure:
+    """Lines of one rule on one network, of random weights from a seed."""
+
+    name: str
+    title: str
     dataset: str
-    pixels: int
-    hidden: str
+    rule: str
+    network: Callable[[int], Network]
+    encoding: Encoding
     lines: tuple[Line, ...]
 
 
-OUTPUT_ONLY = {"plastic": ("lif2",)}
+def layers(pixels: int, hidden: str) -> Callable[[int], Network]:
+    """Return networks of all-to-all layers that read spikes."""
+    source, neurons = Input((pixels,), InputKind.SPIKES, 0.0, 1.0), Neurons(beta=0.8, threshold=1.0)
+    return lambda seed: build(hidden, source, 10, neurons, seed, gain=GAIN)
+
+
+def ring(hidden: str) -> Callable[[int], Network]:
+    """Return SPIDE's rings for digits as currents."""
+    source, options = Input((64,), InputKind.GRADED, 0.0, 1.0, 16), spide.Options(mean=0.305, std=0.376)
+    return lambda seed: spide.architecture(hidden, source, 10, options, seed)
+
+
+def both(name: str, epochs: int, seeds: int, options: dict, output_only: dict) -> tuple[Line, ...]:
+    """Return what learns by a rule, and the output alone, in both arithmetics."""
+    return tuple(
+        Line(f"{what}, {told}", arithmetic, options | only, seeds, epochs)
+        for what, only in ((name, {}), ("output alone", output_only))
+        for arithmetic, told in (("float", "floating point"), ("fixed", "8-bit fixed point"))
+    )
+
+
 SLOWER = {"rate": 1e-3, "readout_rate": 1e-3, "decay": 0.6}
+LAST, FROZEN = {"plastic": ("lif2",)}, {"rate": 0.0}
 FIGURES = (
     Figure(
         "digits",
-        64,
-        "64",
-        (
-            Line("e-prop, floating point", "float"),
-            Line("e-prop, 8-bit fixed point", "fixed"),
-            Line("output alone, floating point", "float", OUTPUT_ONLY),
-            Line("output alone, 8-bit fixed point", "fixed", OUTPUT_ONLY),
-        ),
+        "digits, 64-64-10, e-prop on chip from random weights",
+        "digits",
+        "eprop",
+        layers(64, "64"),
+        Encoding("rate", 20),
+        both("e-prop", 10, 5, {}, LAST),
+    ),
+    Figure(
+        "spide",
+        "digits, 64-30-10 with feedback, SPIDE on chip",
+        "digits",
+        "spide",
+        ring("30f"),
+        Encoding("direct", 30),
+        both("SPIDE", 12, 5, {}, FROZEN),
     ),
     Figure(
         "mnist",
-        784,
-        "200",
-        (
-            Line("e-prop, floating point", "float", SLOWER, seeds=1, epochs=6),
-            Line("e-prop, 8-bit fixed point", "fixed", SLOWER, seeds=1, epochs=6),
-            Line("output alone, floating point", "float", SLOWER | OUTPUT_ONLY, seeds=1, epochs=6),
-            Line("output alone, 8-bit fixed point", "fixed", SLOWER | OUTPUT_ONLY, seeds=1, epochs=6),
-        ),
+        "MNIST, 784-200-10, e-prop on chip from random weights",
+        "mnist",
+        "eprop",
+        layers(784, "200"),
+        Encoding("rate", 20),
+        both("e-prop", 6, 1, SLOWER, LAST),
     ),
 )
 
@@ -84,25 +114,20 @@ FIGURES = (
 def runs(figure: Figure) -> Iterator[tuple[str, Line, int]]:
     for line in figure.lines:
         for seed in range(line.seeds):
-            yield f"{figure.dataset} | {line.name} | seed {seed}", line, seed
+            yield f"{figure.name} | {line.name} | seed {seed}", line, seed
 
 
 def beginning(figure: Figure, line: Line, seed: int) -> tuple[CompiledModel, Any]:
     """Return a compiled network of random weights, and how it learns."""
-    source = Input((figure.pixels,), InputKind.SPIKES, 0.0, 1.0)
-    network = build(figure.hidden, source, 10, NEURONS, seed, gain=GAIN)
-    start = neurodeploy.compile(network, "loihi2-sim", encoding=Encoding("rate", STEPS))
-    names = list(start.source.populations)
-    plastic = tuple(names[int(name[-1]) - 1] for name in line.options.get("plastic", ()))
-    options = onchip.options(line.rule, **line.options | {"plastic": plastic, "initial": "random", "seed": seed})
-    return start, options
+    start = neurodeploy.compile(figure.network(seed), "loihi2-sim", encoding=figure.encoding)
+    return start, onchip.options(figure.rule, **line.options, initial="random", seed=seed)
 
 
 def measure(figure: Figure, line: Line, seed: int) -> dict:
     """Return the curve of one run, and the test accuracy of what it learned as deployed."""
     start, options = beginning(figure, line, seed)
     _, outcome = neurodeploy.learn(
-        start, figure.dataset, rule=line.rule, arithmetic=line.arithmetic, epochs=line.epochs, options=options
+        start, figure.dataset, rule=figure.rule, arithmetic=line.arithmetic, epochs=line.epochs, options=options
     )
     return {"curve": [row["test_accuracy"] for row in outcome["curve"]], "deployed": outcome["accuracy_after"]}
 
@@ -110,7 +135,7 @@ def measure(figure: Figure, line: Line, seed: int) -> dict:
 def repeat(figure: Figure, line: Line, samples: int) -> str:
     """Repeat the first samples of a run in Lava's real runtime, by its own learning engine, and say how it compares."""
     start, options = beginning(figure, line, 0)
-    task, data = onchip.Task(start, line.rule, options, line.arithmetic), datasets.load(figure.dataset, "train")
+    task, data = onchip.Task(start, figure.rule, options, line.arithmetic), datasets.load(figure.dataset, "train")
     inputs, labels = on_target.presented(data, task.encoding, np.arange(len(data.labels)), 0, 0, samples)
     spikes, program = task.spikes(task.payloads(inputs)), task.program(0)
     ours = task.rule.engine.learn(program, spikes, labels)
@@ -134,8 +159,8 @@ def draw(figure: Figure, results: dict, folder: Path) -> None:
                 [100 * fmean(values) for values in zip(*curves, strict=True)],
             )
     if drawn:
-        title = f"{figure.dataset}, {figure.pixels}-{figure.hidden}-10, on chip from random weights"
-        plots.lines([plots.Panel("", "epoch", "test accuracy (%)", drawn)], title, folder / f"{figure.dataset}.png")
+        panel = plots.Panel("", "epoch", "test accuracy (%)", drawn)
+        plots.lines([panel], figure.title, folder / f"{figure.name}.png")
 
 
 def table(figure: Figure, results: dict) -> Iterator[str]:
@@ -144,12 +169,12 @@ def table(figure: Figure, results: dict) -> Iterator[str]:
         found = [100 * results[key]["deployed"] for key, of, _ in runs(figure) if of is line and key in results]
         if found:
             spread = f"{min(found):.2f} to {max(found):.2f}"
-            yield f"{figure.dataset:8} {line.name:34} {fmean(found):.2f} ({spread}; {len(found)} seeds)"
+            yield f"{figure.name:8} {line.name:34} {fmean(found):.2f} ({spread}; {len(found)} seeds)"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", choices=[figure.dataset for figure in FIGURES])
+    parser.add_argument("--only", choices=[figure.name for figure in FIGURES])
     parser.add_argument("--draw", action="store_true")
     parser.add_argument("--repeat", type=int, metavar="SAMPLES", help="the first ones of seed 0, in Lava's runtime")
     parser.add_argument("--folder", type=Path, default=Path(__file__).parent)
@@ -157,10 +182,10 @@ def main() -> None:
     kept = given.folder / "results.json"
     results = json.loads(kept.read_text()) if kept.exists() else {}
     for figure in FIGURES:
-        if given.repeat and given.only in (None, figure.dataset):
+        if given.repeat and given.only in (None, figure.name):
             for line in figure.lines[:2]:
-                print(figure.dataset, line.name, repeat(figure, line, given.repeat), sep=": ", flush=True)
-        elif given.only in (None, figure.dataset):
+                print(figure.name, line.name, repeat(figure, line, given.repeat), sep=": ", flush=True)
+        elif given.only in (None, figure.name):
             for key, line, seed in runs(figure):
                 if not given.draw and key not in results:
                     results[key] = measure(figure, line, seed)

@@ -93,6 +93,7 @@ RECIPES: dict[str, Mapping[str, Recipe]] = {
     "eprop": {
         "digits": Recipe(PIXELS, epochs=40, options=CURRENTS),
         "mnist": Recipe(PIXELS, epochs=10, batch=128, options={"rate": 2e-3}),
+        "fsdd": Recipe(EVENTS, options={"rate": 1e-3, "readout": "membrane", **WIDE}),
         "*": Recipe(EVENTS, options={"rate": 2e-3, "readout": "membrane", **WIDE}),
     },
     "decolle": {

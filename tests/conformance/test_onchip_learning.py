@@ -213,3 +213,18 @@ def test_an_integer_network_says_when_its_random_numbers_are_used_up():
         models = build_models(source, run_configuration(integer=True, graph=False))
         with pytest.raises(RuntimeError, match="time step 4"):
             step_models(models, 4, None)
+
+
+def test_lavas_engine_goes_on_from_odd_weights():
+    """What an epoch left is where the next begins: stock LearningDense would drop the low bit of every weight first."""
+    program = integer()
+    random = np.random.default_rng(9)
+    program = program.learned([w + random.integers(0, 2, w.shape, dtype=np.int32) for w in program.weights])
+    spikes, labels = samples()
+    run = learn(program, spikes, labels)
+    assert any(
+        np.any((before & 1 == 1) & (before == after))
+        for before, after in zip(program.weights, run.weights, strict=True)
+    )
+    theirs, _ = learn_on_lava(program, spikes, labels, on="lava-models", model="engine")
+    assert all(map(np.array_equal, theirs.weights, run.weights))
