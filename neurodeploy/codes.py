@@ -216,6 +216,8 @@ EXPLANATIONS: dict[str, str] = {
     "each fed by all-to-all synapses from the one before and perhaps by itself. e-prop takes binary spikes; spide "
     "takes values from zero up, neurons that reset by subtraction, and feedback within a single hidden layer only. The "
     "message says what in this network is not so, and why it matters.",
+    "ND147": "The rule needs a factor that each neuron sends to its synapses, and the target's learning engine has "
+    "none: `learning.factors` of its profile says how many factors it multiplies. Loihi 1 has two, Loihi 2 three.",
     # ND2xx: numbers and substitutions
     "ND201": "Rounding, always recorded: a weight becomes twice an 8-bit signed mantissa times a power of two, one "
     "scale per population. The bound is the largest difference of any weight of the map. Loihi's mixed-sign weights "

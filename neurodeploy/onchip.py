@@ -61,6 +61,7 @@ class TargetRule:
         engine: has `learn` and `trajectory`.
         formats: the backend's module with `integer_program`, `frozen_program` and `real_weights`.
         oracle: "module:function" that reads the rule's table in PyTorch, step by step.
+        factors: which the target's learning engine must be able to multiply.
     """
 
     options: type
@@ -68,6 +69,7 @@ class TargetRule:
     engine: ModuleType
     formats: str
     oracle: str
+    factors: int = 3
 
 
 TARGET_RULES = {
@@ -215,7 +217,7 @@ def learn(
     Raises:
         UsageError: ND401 for an unknown rule, executor, arithmetic or process, ND402 when the model records no
             encoding, ND413 for options out of range.
-        UnsupportedError: ND146 for a network that cannot learn on its target.
+        UnsupportedError: ND146 for a network that cannot learn on its target, ND147 for a target that cannot learn so.
     """
     task = _task(model, rule, arithmetic, options, data)
     refuse_unknown("executor", on, EXECUTORS)
@@ -336,6 +338,12 @@ def _task(model: CompiledModel, rule: str, arithmetic: str, options: Any, data: 
     refuse_unknown("arithmetic", arithmetic, ARITHMETICS)
     if model.program.encoding is None:
         raise UsageError(pipeline.no_encoding(data))
+    factors = model.profile.data.get("learning.factors")
+    if factors is None or factors.value < TARGET_RULES[rule].factors:
+        what = f"{rule} multiplies {TARGET_RULES[rule].factors} factors"
+        why = "its profile has no learning.factors" if factors is None else f"its learning engine takes {factors.value}"
+        fix = "compile for loihi2-sim, or train before deployment with `neurodeploy train`"
+        raise UnsupportedError(Finding("ND147", model.profile.id, what, why, fix))
     return Task(model, rule, options or TARGET_RULES[rule].options(), arithmetic)
 
 

@@ -9,7 +9,10 @@ import pytest
 
 from neurodeploy import cli, load_artifact, onchip, pipeline, save_artifact
 from neurodeploy.datasets import Encoding
+from neurodeploy.engine.plastic_integer import ACCUMULATOR
 from neurodeploy.errors import LoadError, UnsupportedError, UsageError
+from neurodeploy.hardware import load_profile
+from neurodeploy.ir import onchip as onchip_ir
 from neurodeploy.learning import on_target
 from neurodeploy.lowering.plastic import OnlineOptions
 from tests.plastic_programs import network
@@ -146,3 +149,22 @@ def test_the_command_verifies_how_a_model_learns_and_inspect_says_what_it_learne
     assert "ND414" in capsys.readouterr().err
     assert cli.main(["verify", str(learned), "--learning", "--against", "source"]) != 0
     assert "in real numbers" in capsys.readouterr().err
+
+
+def test_a_chip_without_third_factors_is_refused(untrained):
+    loihi1 = pipeline.compile(network((64, 64, 10), beta=0.8), "loihi1-sim", encoding=Encoding("rate", 20))
+    with pytest.raises(UnsupportedError, match="its learning engine takes 2"):
+        onchip.learn(loihi1, "digits", epochs=1, limit=5)
+
+
+@pytest.mark.parametrize("name", ["loihi1-sim", "loihi2-sim"])
+def test_profiles_state_the_formats_that_learning_has(name):
+    """Those of Lava's own constants, with which the engine computes."""
+    from lava.magma.core.learning import constants
+
+    data = load_profile(name).data
+    assert data["learning.weight"].value == [onchip_ir.WEIGHT_MIN, onchip_ir.WEIGHT_MAX]
+    assert data["learning.weight"].value == [-(2**constants.W_WEIGHTS_U), 2**constants.W_WEIGHTS_U - 1]
+    assert 2 ** data["learning.trace_bits"].value - 1 == onchip_ir.TRACE_MAX == 2**constants.W_TRACE - 1
+    assert data["learning.tag_bits"].value == constants.W_TAG_1_U
+    assert 2 ** data["learning.accumulator_bits"].value == ACCUMULATOR == 2**constants.W_ACCUMULATOR_U
