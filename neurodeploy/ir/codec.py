@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.errors import Change, Deviation, Finding, LoadError
-from neurodeploy.ir import network, nodes, onchip, phased, plasticity, program
+from neurodeploy.ir import network, nodes, onchip, paired, phased, plasticity, program
 
 TYPES: dict[str, type] = {
     kind.__name__: kind
@@ -20,6 +20,7 @@ TYPES: dict[str, type] = {
         program.Population, program.Program, program.Projection, program.SparseSynapses,
         onchip.IntegerFactor, onchip.IntegerReadout, onchip.IntegerSynapses, onchip.PlasticPopulation,
         onchip.PlasticProgram, onchip.RealFactor, onchip.RealNeuron, onchip.RealReadout, onchip.RealSynapses,
+        paired.Features, paired.Homeostasis, paired.Output, paired.PairedProgram, paired.Pairing, paired.Reward,
         phased.IntegerErrors, phased.IntegerPhases, phased.IntegerRate, phased.PhasedPopulation, phased.PhasedProgram,
         phased.RealErrors, phased.RealPhases, phased.RealRate, plasticity.Rule, plasticity.Signal, plasticity.Update,
     )
