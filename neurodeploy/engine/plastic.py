@@ -1,7 +1,6 @@
-"""Runs what learns, a `PlasticProgram` or a `PhasedProgram`: one sample after the other, as a chip does.
+"""Runs what learns, in whichever language: one sample after the other, as a chip does.
 
-`plastic_real`, `plastic_integer`, `phased_real` and `phased_integer` hold a step of each language and arithmetic; this
-file lays a program out for them and counts.
+`ARITHMETICS` names who holds a step of each language and arithmetic; this file lays a program out for them and counts.
 """
 
 from __future__ import annotations
@@ -13,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.engine import phased_integer, phased_real, plastic_integer, plastic_real
+from neurodeploy.engine import paired_integer, paired_real, phased_integer, phased_real, plastic_integer, plastic_real
 from neurodeploy.ir.onchip import PlasticPopulation, PlasticProgram
+from neurodeploy.ir.paired import Features, Output, PairedProgram
 from neurodeploy.ir.phased import PhasedPopulation, PhasedProgram
 from neurodeploy.results import LearningRun
 
@@ -25,11 +25,13 @@ ARITHMETICS: dict[tuple[type, bool], ModuleType] = {
     (PlasticProgram, True): plastic_integer,
     (PhasedProgram, False): phased_real,
     (PhasedProgram, True): phased_integer,
+    (PairedProgram, False): paired_real,
+    (PairedProgram, True): paired_integer,
 }
 """Language, and whether in integers -> the module that computes it."""
 
-LearningProgram = PlasticProgram | PhasedProgram
-Populations = tuple[PlasticPopulation | PhasedPopulation, ...]
+LearningProgram = PlasticProgram | PhasedProgram | PairedProgram
+Populations = tuple[PlasticPopulation | PhasedPopulation | Features | Output, ...]
 
 
 class PlasticEngine:

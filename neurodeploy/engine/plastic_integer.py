@@ -113,9 +113,9 @@ class State(NamedTuple):
     counters: np.ndarray
 
 
-def engine_seed(program: PlasticProgram, population: int, recurrent: bool) -> int:
-    """Return the seed of the rounding of one synapse group."""
-    return program.seed + 8 * (2 * population + recurrent)
+def engine_seed(seed: int, population: int, recurrent: bool) -> int:
+    """Return the seed of the rounding of one synapse group of a program with this `seed`."""
+    return seed + 8 * (2 * population + recurrent)
 
 
 def trace_keeps(dv: np.ndarray) -> float:
@@ -178,10 +178,20 @@ def _draws(program: PlasticProgram, steps: int) -> tuple[np.ndarray, np.ndarray,
     traces, factors = np.empty(groups), np.empty(groups)
     for p in range(len(program.populations)):
         for recurrent in (False, True):
-            seed = engine_seed(program, p, recurrent)
-            traces[:, p, int(recurrent)] = np.random.default_rng(seed).random(2 * steps + 1)[2::2]
-            factors[:, p, int(recurrent)] = np.random.default_rng(seed + FACTOR_SEED).random(2 * steps + 1)[2::2]
-    return traces, factors, np.random.default_rng(CONNECTION_SEED).random(steps + 1)[1:]
+            seed = engine_seed(program.seed, p, recurrent)
+            traces[:, p, int(recurrent)], factors[:, p, int(recurrent)] = trace_draws(seed, steps)
+    return traces, factors, weight_draws(steps)
+
+
+def trace_draws(seed: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the numbers by which a synapse group with a rule of this `seed` rounds x and y traces in every step."""
+    x, y = (np.random.default_rng(each).random(2 * steps + 1)[2::2] for each in (seed, seed + FACTOR_SEED))
+    return x, y
+
+
+def weight_draws(steps: int) -> np.ndarray:
+    """Return the numbers by which any synapse group rounds its weights and tags in every step."""
+    return np.random.default_rng(CONNECTION_SEED).random(steps + 1)[1:]
 
 
 def at_rest(program: PlasticProgram, weight: np.ndarray) -> State:

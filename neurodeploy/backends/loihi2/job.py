@@ -16,9 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from neurodeploy.backends.loihi2.recording import LearningRecord
+from neurodeploy.engine.plastic import LearningProgram
 from neurodeploy.ir.codec import from_plain, to_plain
-from neurodeploy.ir.onchip import PlasticProgram
-from neurodeploy.ir.phased import PhasedProgram
 from neurodeploy.ir.program import Program
 
 LEARNING = "learning.json"
@@ -63,7 +62,7 @@ class LearningJob:
         body: what turns inputs into the chain's spikes and does not learn, or None.
     """
 
-    program: PlasticProgram | PhasedProgram
+    program: LearningProgram
     inputs: np.ndarray
     labels: np.ndarray
     graph: bool

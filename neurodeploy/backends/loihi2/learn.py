@@ -11,9 +11,8 @@ import numpy as np
 from neurodeploy.backends.loihi2 import job
 from neurodeploy.backends.loihi2.lava_compat import availability
 from neurodeploy.backends.loihi2.run import EXECUTORS, Progress, await_result, supervised_worker
+from neurodeploy.engine.plastic import LearningProgram
 from neurodeploy.errors import BackendUnavailableError
-from neurodeploy.ir.onchip import PlasticProgram
-from neurodeploy.ir.phased import PhasedProgram
 from neurodeploy.ir.program import Program
 from neurodeploy.results import LearningRun
 
@@ -22,7 +21,7 @@ MODELS = ("fused", "engine")
 
 
 def learn(
-    program: PlasticProgram | PhasedProgram,
+    program: LearningProgram,
     inputs: np.ndarray,
     labels: np.ndarray,
     *,

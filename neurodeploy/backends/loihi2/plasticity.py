@@ -14,6 +14,7 @@ import numpy as np
 
 from neurodeploy.backends.loihi2.processes import (
     EPropNetwork,
+    PairedNetwork,
     PlasticLIF,
     PlasticReadout,
     PyLearningDenseModelFixedRecorded,
@@ -45,6 +46,7 @@ from neurodeploy.ir.onchip import (
     RealNeuron,
     RealSynapses,
 )
+from neurodeploy.ir.paired import PairedProgram
 from neurodeploy.ir.phased import PhasedProgram
 from neurodeploy.ir.plasticity import Rule, Term, terms
 from neurodeploy.ir.program import Neuron
@@ -52,7 +54,11 @@ from neurodeploy.ir.program import Neuron
 ERROR_BITS = 8
 WEIGHT_BITS = 8
 DU_FORGETS = 4095
-NETWORKS: dict[type, type[EPropNetwork]] = {PlasticProgram: EPropNetwork, PhasedProgram: SpideNetwork}
+NETWORKS: dict[type, type[AbstractProcess]] = {
+    PlasticProgram: EPropNetwork,
+    PhasedProgram: SpideNetwork,
+    PairedProgram: PairedNetwork,
+}
 NEURON_SIDE = {"rate", "L", "psi"}
 """What the postsynaptic neuron multiplies before it sends its third factor."""
 
@@ -270,7 +276,7 @@ def _synapses(program: PlasticProgram, index: int, recurrent: bool) -> AbstractP
         trace_tau(neuron.dv),
         impulse=synapses.impulse,
         quantum=synapses.quantum,
-        seed=engine_seed(program, index, recurrent),
+        seed=engine_seed(program.seed, index, recurrent),
     )
     return LearningDense(weights=synapses.weight, learning_rule=rule, **formats)
 

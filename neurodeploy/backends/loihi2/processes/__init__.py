@@ -9,6 +9,8 @@ from neurodeploy.backends.loihi2.lava_compat import require_lava
 require_lava()
 
 from neurodeploy.backends.loihi2.processes.eprop_network import EPropNetwork  # noqa: E402
+from neurodeploy.backends.loihi2.processes.paired_lif import CompetingLIF, Judge, RewardedLIF  # noqa: E402
+from neurodeploy.backends.loihi2.processes.paired_network import PairedNetwork  # noqa: E402
 from neurodeploy.backends.loihi2.processes.phased_ring import (  # noqa: E402
     PhasedNeurons,
     PhasedReadout,
@@ -27,7 +29,10 @@ from neurodeploy.backends.loihi2.processes.stock import (  # noqa: E402
 )
 
 __all__ = [
+    "CompetingLIF",
     "EPropNetwork",
+    "Judge",
+    "PairedNetwork",
     "PhasedNeurons",
     "PhasedReadout",
     "PhasedSource",
@@ -39,6 +44,7 @@ __all__ = [
     "PyLifResetModelRecorded",
     "Recorder",
     "ResettingLIF",
+    "RewardedLIF",
     "SpideNetwork",
     "SpikeInput",
 ]
