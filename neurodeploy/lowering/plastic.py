@@ -90,7 +90,7 @@ def program(network: Network, steps: int, options: OnlineOptions, epoch: int = 0
     populations = []
     for name, node in network.populations.items():
         plastic = not options.plastic or name in options.plastic
-        forward, recurrent = _maps(network, name)
+        forward, recurrent = maps(network, name)
         bias = sum((edge.bias for edge in (forward, recurrent) if edge is not None and edge.bias is not None), 0.0)
         theta = float(np.mean(node.threshold))
         hidden = name != network.output
@@ -164,7 +164,7 @@ def with_weights(network: Network, program: PlasticProgram) -> Network:
     nodes = dict(network.nodes)
     for population in program.populations:
         for edge in network.incoming(population.name):
-            synapses = population.recurrent if _is_loop(network, edge) else population.forward
+            synapses = population.recurrent if is_loop(network, edge) else population.forward
             node = nodes[edge.source]
             assert isinstance(node, Linear)
             assert synapses is not None
@@ -184,11 +184,10 @@ def misfits(network: Network) -> Iterator[Finding]:
         yield finding(network.input, "graded input", why)
     for before, name in pairwise([network.input, *network.populations]):
         sources = network.incoming(name)
-        maps = [network.nodes[edge.source] for edge in sources]
-        if not all(isinstance(each, Linear) for each in maps):
+        if not all(isinstance(network.nodes[edge.source], Linear) for edge in sources):
             yield finding(name, "synapses that are not all-to-all", "Lava's learning engine has no convolutions")
             continue
-        feeds = {_source(network, edge) for edge in sources}
+        feeds = {source(network, edge) for edge in sources}
         if not {(before, 0)} <= feeds <= {(before, 0), (name, 1)} or len(sources) != len(feeds):
             yield finding(name, "fed by more than the layer before and itself", "the error's way back has one length")
         yield from _neuron_misfits(name, network.populations[name], finding)
@@ -210,23 +209,23 @@ def _neuron_misfits(name: str, node: LIF, finding: Callable[[str, str, str], Fin
         )
 
 
-def _source(network: Network, edge: Edge) -> tuple[str, int]:
+def source(network: Network, edge: Edge) -> tuple[str, int]:
     """Return which population or input a map into a population reads, and with which delay in all."""
     (before,) = network.incoming(edge.source)
     return before.source, before.delay_steps + edge.delay_steps
 
 
-def _is_loop(network: Network, edge: Edge) -> bool:
-    return _source(network, edge) == (edge.target, 1)
+def is_loop(network: Network, edge: Edge) -> bool:
+    return source(network, edge) == (edge.target, 1)
 
 
-def _maps(network: Network, name: str) -> tuple[Linear, Linear | None]:
+def maps(network: Network, name: str) -> tuple[Linear, Linear | None]:
     """Return the maps into a population: from the layer before, and from itself."""
     forward, recurrent = None, None
     for edge in network.incoming(name):
         node = network.nodes[edge.source]
         assert isinstance(node, Linear)
-        if _is_loop(network, edge):
+        if is_loop(network, edge):
             recurrent = node
         else:
             forward = node
