@@ -24,6 +24,7 @@ from neurodeploy import datasets, pipeline
 from neurodeploy.artifact import CompiledModel
 from neurodeploy.engine import plastic
 from neurodeploy.engine.fast import run_fast
+from neurodeploy.engine.paired import assigned
 from neurodeploy.engine.real import run_real
 from neurodeploy.errors import Finding, UnsupportedError, UsageError, VerificationError
 from neurodeploy.evaluation import energy, trajectories
@@ -32,6 +33,7 @@ from neurodeploy.ir.nodes import InputKind
 from neurodeploy.ir.program import Program
 from neurodeploy.learning import on_target
 from neurodeploy.lowering import lower
+from neurodeploy.lowering import paired as paired_lowering
 from neurodeploy.lowering import phased as phased_lowering
 from neurodeploy.lowering import plastic as plastic_lowering
 from neurodeploy.pipeline import CALIBRATION_SAMPLES, EXECUTORS, Progress, backend_of, refuse_unknown
@@ -46,6 +48,7 @@ LIMITS = {
     "fixed": "learning is Lava's bit-approximate engine, bit for bit; Loihi itself rounds differently, says Intel",
     "float": "learned in real numbers, which no Loihi has, and quantized afterwards",
     "neurons": "third factors, errors and what is drawn at random are neurons' work: on Loihi 2 it takes microcode",
+    "finish": "features hear no label: which class each stands for is assigned afterwards from labelled samples",
     "host": "the host sends samples and labels and reads weights after an epoch; in the loop it computes nothing",
 }
 """What must be known to read a figure of on-chip learning."""
@@ -62,6 +65,8 @@ class TargetRule:
         formats: the backend's module with `integer_program`, `frozen_program` and `real_weights`.
         oracle: "module:function" that reads the rule's table in PyTorch, step by step.
         factors: which the target's learning engine must be able to multiply.
+        finish: what the host does with labelled training spikes once the program has learned, for a rule that hears no
+            label: (program, spikes (sample, step, input), labels) -> program; None: nothing.
     """
 
     options: type
@@ -70,6 +75,7 @@ class TargetRule:
     formats: str
     oracle: str
     factors: int = 3
+    finish: Callable[[Any, np.ndarray, np.ndarray], Any] | None = None
 
 
 TARGET_RULES = {
@@ -86,6 +92,21 @@ TARGET_RULES = {
         plastic,
         "phased_formats",
         "neurodeploy.learning.phased:learn_phased",
+    ),
+    "stdp": TargetRule(
+        paired_lowering.STDPOptions,
+        paired_lowering,
+        plastic,
+        "paired_formats",
+        "neurodeploy.learning.paired_online:learn_online",
+        assigned,
+    ),
+    "rstdp": TargetRule(
+        paired_lowering.RSTDPOptions,
+        paired_lowering,
+        plastic,
+        "paired_formats",
+        "neurodeploy.learning.paired_online:learn_online",
     ),
 }
 
@@ -236,20 +257,28 @@ def learn(
         "options": asdict(task.options),
         "program": model.fingerprint,
     }
+    numbers = on_target.chosen(training.labels, limit, classes, rehearse)
+
+    def finished(program: Any) -> Any:
+        if task.rule.finish is None:
+            return program
+        shown = task.spikes(task.payloads(training.encode(task.encoding, numbers)))
+        return task.rule.finish(program, shown, training.labels[numbers])
+
     plan = on_target.Plan(
         task.program,
         lambda program, inputs, labels, told: execute(program, task.payloads(inputs), labels, told),
-        lambda program: task.rule.engine.learn(program, tested, samples.labels).predictions,
+        lambda program: task.rule.engine.learn(finished(program), tested, samples.labels).predictions,
         samples.labels,
         training,
         task.encoding,
         epochs,
-        on_target.chosen(training.labels, limit, classes, rehearse),
+        numbers,
         task.options.seed,
         record,
     )
     weights, curve, resumed_after = on_target.learn(plan, checkpoint, progress)
-    learned = task.program(0).learned(weights)
+    learned = finished(task.program(0).learned(weights))
     after = task.deployed(learned, samples.inputs[:, :CALIBRATION_SAMPLES])
     certificate = record | _outcome(task, learned, curve) | _judged(model, after, samples)
     after = replace(after, provenance=model.provenance | {"learning": certificate})
@@ -390,6 +419,7 @@ def _judged(model: CompiledModel, learned: CompiledModel, samples: pipeline.Samp
 
 def _outcome(task: Task, learned: Any, curve: list[on_target.Pass]) -> dict[str, Any]:
     """Return the curve, what changed, what it cost, and what must be known to read it."""
+    told = () if task.rule.finish is None else ("finish",)
     updates = [row.updates for row in curve if row.updates is not None]
     spent = energy.of_learning(sum(updates), task.model.profile) if len(updates) == len(curve) else None
     return {
@@ -397,5 +427,5 @@ def _outcome(task: Task, learned: Any, curve: list[on_target.Pass]) -> dict[str,
         "body": [] if task.body is None else [population.name for population in task.body.populations],
         "changes": trajectories.changes(task.program(0), learned),
         "learning_energy_joule": None if spent is None else asdict(spent),
-        "limits": [LIMITS[task.arithmetic], LIMITS["neurons"], LIMITS["host"]],
+        "limits": [LIMITS[name] for name in (task.arithmetic, "neurons", *told, "host")],
     }
