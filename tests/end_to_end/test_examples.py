@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -16,9 +17,13 @@ SAYS = {
     "02_embed_in_lava.py": ("Lava's network says",),
     "04_new_classes_on_chip.py": ("learned on chip from random weights", " 0 differ from Lava's learning engine"),
     "03_local_learning.py": ("e-prop, as a table", "by rounding: True\neprop", "by rounding: True\ndecolle"),
+    "stdp_on_lava/learn_features.py": ("as deployed: 9", " 0 differ from Lava's learning engine"),
     "eprop_in_lava/learn_digits.py": ("other samples before", "after learning from 20:"),
 }
-ARGUMENTS = {"eprop_in_lava/learn_digits.py": ["--limit", "20"]}
+ARGUMENTS = {
+    "eprop_in_lava/learn_digits.py": ["--limit", "20"],
+    "stdp_on_lava/learn_features.py": ["--epochs", "3", "--figure", os.devnull],
+}
 EXAMPLES = REPOSITORY / "examples"
 
 
