@@ -91,7 +91,7 @@ TARGET_RULES = {
         phased_lowering,
         plastic,
         "phased_formats",
-        "neurodeploy.learning.phased:learn_phased",
+        "neurodeploy.learning.phased_online:learn_phased",
     ),
     "stdp": TargetRule(
         paired_lowering.STDPOptions,
@@ -99,7 +99,8 @@ TARGET_RULES = {
         plastic,
         "paired_formats",
         "neurodeploy.learning.paired_online:learn_online",
-        assigned,
+        factors=2,
+        finish=assigned,
     ),
     "rstdp": TargetRule(
         paired_lowering.RSTDPOptions,

@@ -17,7 +17,7 @@ from neurodeploy.ir.network import Edge
 from neurodeploy.ir.nodes import InputKind, Linear, Reset
 from neurodeploy.ir.phased import SPIDE as RULE
 from neurodeploy.ir.phased import PhasedProgram
-from neurodeploy.learning.phased import learn_phased
+from neurodeploy.learning.phased_online import learn_phased
 from neurodeploy.learning.spide import SPIDE
 from neurodeploy.lowering import lower
 from neurodeploy.lowering.phased import SpideOptions, program, with_weights
