@@ -62,8 +62,8 @@ def show_learning(console: Console, plain: Plain) -> None:
     table = _table(">epoch", ">while taught", ">test", ">changed synapses", ">seconds")
     for row in _sampled(plain["curve"], EPOCHS_SHOWN):
         updates = "not counted" if row["updates"] is None else f"{row['updates']:,}"
-        shares = (f"{row['accuracy']:.2%}", f"{row['test_accuracy']:.2%}")
-        table.add_row(f"{row['epoch']}", *shares, updates, f"{row['seconds']:.2f}")
+        taught = "not taught" if row["accuracy"] is None else f"{row['accuracy']:.2%}"
+        table.add_row(f"{row['epoch']}", taught, f"{row['test_accuracy']:.2%}", updates, f"{row['seconds']:.2f}")
     console.print(table)
     for name, change in plain["changes"].items():
         _line(console, f"changed   {name}: {change['share']:.0%} of its weights, by {change['mean']:.3g} on average")

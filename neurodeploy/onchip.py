@@ -277,6 +277,7 @@ def learn(
         numbers,
         task.options.seed,
         record,
+        taught=task.rule.finish is None,
     )
     weights, curve, resumed_after = on_target.learn(plan, checkpoint, progress)
     learned = finished(task.program(0).learned(weights))

@@ -39,10 +39,9 @@ class Panel:
 def learning_on_target(curve: Sequence[Mapping[str, Any]], title: str, path: Path) -> Path:
     """Draw the accuracy of a network that learns on its target, while learning and after each epoch; return `path`."""
     epochs = [float(row["epoch"]) for row in curve]
-    drawn = {
-        "test": (epochs, [100 * row["test_accuracy"] for row in curve]),
-        "training, while taught": (epochs, [100 * row["accuracy"] for row in curve]),
-    }
+    drawn = {"test": (epochs, [100 * row["test_accuracy"] for row in curve])}
+    if all(row["accuracy"] is not None for row in curve):
+        drawn["training, while taught"] = (epochs, [100 * row["accuracy"] for row in curve])
     return lines([Panel("", "epoch", "accuracy (%)", drawn)], title, path)
 
 

@@ -26,14 +26,15 @@ class Pass:
 
     Args:
         epoch: counted from 1.
-        accuracy: of the answers given while taught; the label is heard within the sample, so it is an upper bound.
+        accuracy: of the answers given while taught; the label is heard within the sample, so it is an upper bound. None
+            where the output is not taught.
         test_accuracy: of the weights after it, nothing learning.
         synaptic_operations, updates: see `LearningRun`; None where nobody counted.
         steps: on the target; seconds: they took.
     """
 
     epoch: int
-    accuracy: float
+    accuracy: float | None
     test_accuracy: float
     synaptic_operations: int | None
     updates: int | None
@@ -53,6 +54,7 @@ class Plan:
         numbers: of the training samples that are presented, each once per epoch; see `chosen`.
         seed: of the order and of the spikes of every epoch.
         record: what a checkpoint must agree with, plain values.
+        taught: whether answers given while learning mean anything.
     """
 
     program_of: Callable[[int], Any]
@@ -65,6 +67,7 @@ class Plan:
     numbers: np.ndarray
     seed: int
     record: dict[str, Any]
+    taught: bool = True
 
 
 def learn(plan: Plan, checkpoint: Path | None, progress: Progress | None = None) -> tuple[Weights, list[Pass], int]:
@@ -91,7 +94,7 @@ def learn(plan: Plan, checkpoint: Path | None, progress: Progress | None = None)
         curve.append(
             Pass(
                 epoch + 1,
-                float(np.mean(run.predictions == labels)),
+                float(np.mean(run.predictions == labels)) if plan.taught else None,
                 float(np.mean(answers == plan.tested)),
                 run.synaptic_operations,
                 run.updates,

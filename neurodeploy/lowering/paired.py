@@ -226,7 +226,7 @@ def with_weights(network: Network, program: PairedProgram) -> Network:
     features, output = program.populations
     thresholds = {features.name: features.threshold, output.name: output.neuron.theta}  # type: ignore[union-attr]
     for name, threshold in thresholds.items():
-        nodes[name] = replace(nodes[name], threshold=threshold / VOTE_ONE)
+        nodes[name] = replace(nodes[name], threshold=np.asarray(threshold / VOTE_ONE))
     loops = {features.name: features.inhibition, output.name: None}
     for population in program.populations:
         for edge in network.incoming(population.name):

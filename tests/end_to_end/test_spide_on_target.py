@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from neurodeploy import onchip, pipeline
+from neurodeploy import load_artifact, onchip, pipeline, save_artifact
 from neurodeploy.datasets import Encoding
 from neurodeploy.ir.nodes import Input, InputKind
 from neurodeploy.learning import spide
@@ -41,13 +41,14 @@ def test_digits_are_learned_from_random_weights_and_stay_learned_when_deployed(u
 
 
 @pytest.mark.parametrize(("arithmetic", "against"), [("float", "source"), ("fixed", "lava-models")])
-def test_what_learned_is_verified_by_the_table_and_by_lavas_engine(untrained, arithmetic, against):
+def test_what_learned_is_verified_by_the_table_and_by_lavas_engine(untrained, arithmetic, against, tmp_path):
     """A learned model goes on learning alike, weight by weight and step by step."""
     options = SpideOptions(initial="random")
     learned, _ = onchip.learn(
         untrained, "digits", rule="spide", arithmetic=arithmetic, epochs=1, limit=50, options=options
     )
-    _, certificate = onchip.verify(learned, against=against, limit=1)
+    model = load_artifact(save_artifact(learned, tmp_path / "learned.ndc"))
+    _, certificate = onchip.verify(model, against=against, limit=1)
     assert certificate["verified"]
     assert certificate["compared"] > 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from neurodeploy import onchip, pipeline
+from neurodeploy import load_artifact, onchip, pipeline, save_artifact
 from neurodeploy.datasets import Encoding
 from neurodeploy.ir.nodes import Input, InputKind
 from neurodeploy.learning.architectures import Neurons, build
@@ -31,6 +31,7 @@ def features(untrained):
 def test_features_are_learned_without_labels_and_stay_learned_when_deployed(features):
     learned, outcome = features
     assert outcome["accuracy_after"] >= FLOOR
+    assert all(row["accuracy"] is None for row in outcome["curve"])
     assert any("hear no label" in limit for limit in outcome["limits"])
     assert outcome["changes"]["lif1.forward"]["share"] > 0.9
     assert learned.provenance["learning"]["accuracy_after"] == outcome["accuracy_after"]
@@ -53,7 +54,8 @@ def test_what_was_learned_in_real_numbers_is_what_the_rules_table_says(untrained
     assert certificate["verified"]
 
 
-def test_lavas_learning_engine_goes_on_as_the_engine_does(features):
-    _, certificate = onchip.verify(features[0], against="lava-models", limit=1)
+def test_lavas_learning_engine_goes_on_as_the_engine_does_from_what_was_saved(features, tmp_path):
+    learned = load_artifact(save_artifact(features[0], tmp_path / "learned.ndc"))
+    _, certificate = onchip.verify(learned, against="lava-models", limit=1)
     assert certificate["verified"]
     assert certificate["compared"] > 1_000_000
