@@ -147,7 +147,8 @@ def test_lavas_engine_shifts_and_floors_any_third_factor_as_ours_does():
 def lone_learning_dense(program: PlasticProgram, spikes: np.ndarray, factors: np.ndarray) -> np.ndarray:
     """Return the weights (step, post, pre) of the output's synapses, fed from outside with spikes and both factors."""
     from neurodeploy.backends.loihi2.lava_models import build_models, registries_restored, step_models
-    from neurodeploy.backends.loihi2.plasticity import SpikeInput, _synapses, run_configuration
+    from neurodeploy.backends.loihi2.plasticity import _synapses, run_configuration
+    from neurodeploy.backends.loihi2.processes import SpikeInput
 
     with registries_restored():
         source = SpikeInput(samples=spikes[None])

@@ -20,7 +20,7 @@ from neurodeploy.backends.loihi2.processes import (
     PyLearningDenseModelFixedRecorded,
     PyLearningDenseModelFloatRecorded,
     SpideNetwork,
-    SpikeInput,
+    TaughtInput,
 )
 
 # isort: split
@@ -138,17 +138,21 @@ def wire(setting: LearningJob, clock: np.ndarray) -> tuple[AbstractProcess, Lear
     """
     program, samples, body = setting.program, len(setting.inputs), setting.body
     outputs, steps = program.output.size, program.duration(samples)
-    targets = np.eye(outputs, dtype=np.uint8)[setting.labels]
-    held = np.broadcast_to(targets[:, None], (samples, program.period, outputs))
-    source = SpikeInput(samples=setting.inputs, period=program.period, start=0 if body else program.start)
-    target = SpikeInput(samples=held, period=program.period, start=program.start)
+    source = TaughtInput(
+        samples=setting.inputs,
+        labels=setting.labels,
+        outputs=outputs,
+        period=program.period,
+        start=0 if body else program.start,
+        taught_from=program.start,
+    )
     network = NETWORKS[type(program)](program=program, steps=steps)
     spikes = source.s_out
     if body is not None:
         schedule = Schedule(program.steps, samples, program.period)
         spikes = network_of_body(body, source.s_out, schedule, resting=True).output
     (spikes if spikes.shape == network.s_in.shape else spikes.reshape(network.s_in.shape)).connect(network.s_in)
-    target.s_out.connect(network.t_in)
+    source.t_out.connect(network.t_in)
     kind, rows = np.int32 if program.integer else np.float64, steps if setting.trajectory else 1
     record = LearningRecord(
         shared_array((steps, outputs), np.uint8),

@@ -27,6 +27,7 @@ from neurodeploy.backends.loihi2.processes.stock import (  # noqa: E402
     PyLearningDenseModelFloatRecorded,
     PyLifResetModelRecorded,
 )
+from neurodeploy.backends.loihi2.processes.taught_input import TaughtInput  # noqa: E402
 
 __all__ = [
     "CompetingLIF",
@@ -47,4 +48,5 @@ __all__ = [
     "RewardedLIF",
     "SpideNetwork",
     "SpikeInput",
+    "TaughtInput",
 ]
