@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 
@@ -179,8 +180,57 @@ class PlasticPopulation:
         return (self.forward,) if self.recurrent is None else (self.forward, self.recurrent)
 
 
+class Chain:
+    """What programs of populations in a row have in common; each is fed by forward and perhaps recurrent synapses."""
+
+    populations: tuple[Any, ...]
+    start: int
+
+    @property
+    def period(self) -> int:
+        """Steps from one sample to the next."""
+        raise NotImplementedError
+
+    def duration(self, samples: int) -> int:
+        """Return how many time steps so many samples take."""
+        return self.start + samples * self.period
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The names of all groups of synapses, in the order of `weights`."""
+        kinds = ("forward", "recurrent")
+        return tuple(f"{p.name}.{kind}" for p in self.populations for kind, _ in zip(kinds, p.synapses, strict=False))
+
+    @property
+    def inputs(self) -> int:
+        return self.populations[0].forward.weight.shape[1]
+
+    @property
+    def weights(self) -> tuple[np.ndarray, ...]:
+        """The weights of all synapses, per population forward and then recurrent."""
+        return tuple(synapses.weight for population in self.populations for synapses in population.synapses)
+
+    def frozen(self) -> Self:
+        """Return the program with nothing plastic: it answers, and does not learn."""
+        return self._changed([{"plastic": False} for _ in self.weights])
+
+    def learned(self, weights: Sequence[np.ndarray]) -> Self:
+        """Return the program with other `weights`, in the order of the property."""
+        return self._changed([{"weight": weight} for weight in weights])
+
+    def _changed(self, changes: Sequence[dict[str, Any]]) -> Self:
+        """Return the program with other fields in its groups of synapses."""
+        given = iter(changes)
+        populations = []
+        for population in self.populations:
+            forward = replace(population.forward, **next(given))
+            recurrent = population.recurrent and replace(population.recurrent, **next(given))
+            populations.append(replace(population, forward=forward, recurrent=recurrent))
+        return replace(self, populations=tuple(populations))  # type: ignore[type-var]
+
+
 @dataclass(frozen=True, eq=False)
-class PlasticProgram:
+class PlasticProgram(Chain):
     """A chain that learns; see the module.
 
     Args:
@@ -204,23 +254,9 @@ class PlasticProgram:
         """Steps from one sample to the next."""
         return self.steps + len(self.populations)
 
-    def duration(self, samples: int) -> int:
-        """Return how many time steps so many samples take."""
-        return self.start + samples * self.period
-
-    @property
-    def groups(self) -> tuple[str, ...]:
-        """The names of all groups of synapses, in the order of `weights`."""
-        kinds = ("forward", "recurrent")
-        return tuple(f"{p.name}.{kind}" for p in self.populations for kind, _ in zip(kinds, p.synapses, strict=False))
-
     @property
     def integer(self) -> bool:
         return isinstance(self.readout, IntegerReadout)
-
-    @property
-    def inputs(self) -> int:
-        return self.populations[0].forward.weight.shape[1]
 
     @property
     def input_type(self) -> np.dtype:
@@ -230,27 +266,3 @@ class PlasticProgram:
     @property
     def output(self) -> PlasticPopulation:
         return self.populations[-1]
-
-    @property
-    def weights(self) -> tuple[np.ndarray, ...]:
-        """The weights of all synapses, per population forward and then recurrent."""
-        return tuple(synapses.weight for population in self.populations for synapses in population.synapses)
-
-    def frozen(self) -> PlasticProgram:
-        """Return the program with nothing plastic: it answers, and does not learn."""
-        populations = []
-        for population in self.populations:
-            forward = replace(population.forward, plastic=False)
-            recurrent = population.recurrent and replace(population.recurrent, plastic=False)
-            populations.append(replace(population, forward=forward, recurrent=recurrent))
-        return replace(self, populations=tuple(populations))
-
-    def learned(self, weights: Sequence[np.ndarray]) -> PlasticProgram:
-        """Return the program with other `weights`, in the order of the property."""
-        given = iter(weights)
-        populations = []
-        for population in self.populations:
-            forward = replace(population.forward, weight=next(given))
-            recurrent = population.recurrent and replace(population.recurrent, weight=next(given))
-            populations.append(replace(population, forward=forward, recurrent=recurrent))
-        return replace(self, populations=tuple(populations))

@@ -28,12 +28,11 @@ times D / D2, and dL/dW = b a^T / gain: neither S nor D2 is needed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from neurodeploy.ir.onchip import IntegerSynapses, RealSynapses
+from neurodeploy.ir.onchip import Chain, IntegerSynapses, RealSynapses
 from neurodeploy.ir.plasticity import Rule, Signal, Update
 
 SPIDE = Rule(
@@ -173,7 +172,7 @@ class PhasedPopulation:
 
 
 @dataclass(frozen=True, eq=False)
-class PhasedProgram:
+class PhasedProgram(Chain):
     """A ring that learns; see the module.
 
     Args:
@@ -207,23 +206,9 @@ class PhasedProgram:
         """Return the first step of the backward phase of the population `index`, counted from 0."""
         return self.steps + 2 * len(self.populations) - 1 - index
 
-    def duration(self, samples: int) -> int:
-        """Return how many time steps so many samples take."""
-        return self.start + samples * self.period
-
-    @property
-    def groups(self) -> tuple[str, ...]:
-        """The names of all groups of synapses, in the order of `weights`."""
-        kinds = ("forward", "recurrent")
-        return tuple(f"{p.name}.{kind}" for p in self.populations for kind, _ in zip(kinds, p.synapses, strict=False))
-
     @property
     def integer(self) -> bool:
         return isinstance(self.errors, IntegerErrors)
-
-    @property
-    def inputs(self) -> int:
-        return self.populations[0].forward.weight.shape[1]
 
     @property
     def input_type(self) -> np.dtype:
@@ -233,30 +218,6 @@ class PhasedProgram:
     @property
     def output(self) -> PhasedPopulation:
         return self.populations[-1]
-
-    @property
-    def weights(self) -> tuple[np.ndarray, ...]:
-        """The weights of all synapses, per population forward and then recurrent."""
-        return tuple(synapses.weight for population in self.populations for synapses in population.synapses)
-
-    def frozen(self) -> PhasedProgram:
-        """Return the program with nothing plastic: it answers, and does not learn."""
-        populations = []
-        for population in self.populations:
-            forward = replace(population.forward, plastic=False)
-            recurrent = population.recurrent and replace(population.recurrent, plastic=False)
-            populations.append(replace(population, forward=forward, recurrent=recurrent))
-        return replace(self, populations=tuple(populations))
-
-    def learned(self, weights: Sequence[np.ndarray]) -> PhasedProgram:
-        """Return the program with other `weights`, in the order of the property."""
-        given = iter(weights)
-        populations = []
-        for population in self.populations:
-            forward = replace(population.forward, weight=next(given))
-            recurrent = population.recurrent and replace(population.recurrent, weight=next(given))
-            populations.append(replace(population, forward=forward, recurrent=recurrent))
-        return replace(self, populations=tuple(populations))
 
 
 def total(leak: float, steps: int) -> float:

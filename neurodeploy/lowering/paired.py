@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.errors import Finding, UnsupportedError, UsageError, raise_all
+from neurodeploy.errors import Finding, UnsupportedError, raise_all
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.nodes import LIF, InputKind, Linear
 from neurodeploy.ir.onchip import TRACE_MAX, RealNeuron, RealSynapses
@@ -30,7 +30,7 @@ from neurodeploy.ir.paired import (
     Reward,
 )
 from neurodeploy.lowering import plastic
-from neurodeploy.lowering.plastic import EPOCH_SEEDS, INITIALS, maps
+from neurodeploy.lowering.plastic import EPOCH_SEEDS, INITIALS, maps, refuse_options
 
 LEAST_THRESHOLD = 1 / 16
 """A threshold does not fall below this share of the mean it began with."""
@@ -101,8 +101,7 @@ class STDPOptions:
             (self.seed >= 0, f"seed is {self.seed}"),
             *self.more_claims(),
         ]
-        why, fix = "on-chip learning is not defined there", f"see lowering.paired.{type(self).__name__}"
-        raise_all(UsageError, [Finding("ND413", "learning", what, why, fix) for holds, what in claims if not holds])
+        refuse_options(self, claims)
 
     def more_claims(self) -> list[tuple[bool, str]]:
         """Return what else must hold of options that add to these."""

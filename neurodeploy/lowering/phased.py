@@ -16,12 +16,12 @@ from itertools import pairwise
 
 import numpy as np
 
-from neurodeploy.errors import Finding, UnsupportedError, UsageError, raise_all
+from neurodeploy.errors import Finding, UnsupportedError, raise_all
 from neurodeploy.ir.network import Edge, Network
 from neurodeploy.ir.nodes import LIF, InputKind, Linear, Reset, SparseLinear
 from neurodeploy.ir.onchip import RealSynapses
 from neurodeploy.ir.phased import PhasedPopulation, PhasedProgram, RealErrors, RealPhases, RealRate, total
-from neurodeploy.lowering.plastic import EPOCH_SEEDS, INITIALS, chain
+from neurodeploy.lowering.plastic import EPOCH_SEEDS, INITIALS, chain, refuse_options
 
 __all__ = ["SpideOptions", "chain", "misfits", "program", "with_weights"]
 
@@ -72,8 +72,7 @@ class SpideOptions:
             (self.initial in INITIALS, f"initial is {self.initial!r}"),
             (self.seed >= 0, f"seed is {self.seed}"),
         ]
-        why, fix = "on-chip learning is not defined there", "see lowering.phased.SpideOptions"
-        raise_all(UsageError, [Finding("ND413", "learning", what, why, fix) for holds, what in claims if not holds])
+        refuse_options(self, claims)
 
 
 def program(network: Network, steps: int, options: SpideOptions, epoch: int = 0) -> PhasedProgram:

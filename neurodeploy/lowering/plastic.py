@@ -9,9 +9,10 @@ first plastic population, and its last population B is the chain's input.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -69,8 +70,18 @@ class OnlineOptions:
             (self.initial in INITIALS, f"initial is {self.initial!r}"),
             (self.seed >= 0, f"seed is {self.seed}"),
         ]
-        why, fix = "on-chip learning is not defined there", "see lowering.plastic.OnlineOptions"
-        raise_all(UsageError, [Finding("ND413", "learning", what, why, fix) for holds, what in claims if not holds])
+        refuse_options(self, claims)
+
+
+def refuse_options(options: Any, claims: Iterable[tuple[bool, str]]) -> None:
+    """Refuse options of which not all (holds, what is said when not) hold.
+
+    Raises:
+        UsageError: ND413 with everything that does not.
+    """
+    home, name = type(options).__module__.removeprefix("neurodeploy."), type(options).__name__
+    why, fix = "on-chip learning is not defined there", f"see {home}.{name}"
+    raise_all(UsageError, [Finding("ND413", "learning", what, why, fix) for holds, what in claims if not holds])
 
 
 def program(network: Network, steps: int, options: OnlineOptions, epoch: int = 0) -> PlasticProgram:

@@ -40,20 +40,24 @@ class PairedProcesses:
     """The Processes of a program."""
 
     features: AbstractProcess
-    output: AbstractProcess
+    counters: AbstractProcess
     judge: AbstractProcess
     reward: AbstractProcess
     forward: AbstractProcess
     inhibition: AbstractProcess
     votes: AbstractProcess
 
+    @property
+    def output(self) -> OutPort:
+        return self.counters.s_out
+
     def all(self) -> list[AbstractProcess]:
         """Every Process, in no order that matters."""
-        return [self.features, self.output, self.judge, self.reward, self.forward, self.inhibition, self.votes]
+        return [self.features, self.counters, self.judge, self.reward, self.forward, self.inhibition, self.votes]
 
     def keep(self, record: LearningRecord) -> None:
         """Have the Processes write into `record` while they run."""
-        self.output.proc_params["recording"] = record.of_output()
+        self.counters.proc_params["recording"] = record.of_output()
         groups = (self.forward, self.inhibition, self.features, self.votes)
         for process, rows in zip(groups, record.weights, strict=True):
             process.proc_params["weight_rows"] = rows
@@ -90,19 +94,19 @@ def connect(program: PairedProgram, spikes: OutPort, target: OutPort) -> PairedP
     built.features.s_out.connect(built.inhibition.s_in)
     built.features.s_out.connect(built.votes.s_in)
     for synapses, neurons in (
-        (built.forward, built.features), (built.inhibition, built.features), (built.votes, built.output),
+        (built.forward, built.features), (built.inhibition, built.features), (built.votes, built.counters),
     ):  # fmt: skip
         synapses.a_out.connect(neurons.a_in)
     if inner.forward.plastic:
         built.features.s_out_bap.connect(built.forward.s_in_bap)
     if outer.forward.plastic:
-        built.output.s_out_bap.connect(built.votes.s_in_bap)
-        built.output.s_out_y1.connect(built.votes.s_in_y1)
-        built.output.s_out_y2.connect(built.votes.s_in_y2)
-        built.output.s_out_y3.connect(built.votes.s_in_y3)
-    built.output.s_out.connect(built.judge.s_in)
+        built.counters.s_out_bap.connect(built.votes.s_in_bap)
+        built.counters.s_out_y1.connect(built.votes.s_in_y1)
+        built.counters.s_out_y2.connect(built.votes.s_in_y2)
+        built.counters.s_out_y3.connect(built.votes.s_in_y3)
+    built.counters.s_out.connect(built.judge.s_in)
     built.judge.r_out.connect(built.reward.s_in)
-    built.reward.a_out.connect(built.output.a_third_factor_in)
+    built.reward.a_out.connect(built.counters.a_third_factor_in)
     target.connect(built.judge.t_in)
     return built
 

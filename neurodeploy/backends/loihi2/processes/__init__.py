@@ -9,6 +9,7 @@ from neurodeploy.backends.loihi2.lava_compat import require_lava
 require_lava()
 
 from neurodeploy.backends.loihi2.processes.eprop_network import EPropNetwork  # noqa: E402
+from neurodeploy.backends.loihi2.processes.learning_network import LearningNetwork  # noqa: E402
 from neurodeploy.backends.loihi2.processes.paired_lif import CompetingLIF, Judge, RewardedLIF  # noqa: E402
 from neurodeploy.backends.loihi2.processes.paired_network import PairedNetwork  # noqa: E402
 from neurodeploy.backends.loihi2.processes.phased_ring import (  # noqa: E402
@@ -33,6 +34,7 @@ __all__ = [
     "CompetingLIF",
     "EPropNetwork",
     "Judge",
+    "LearningNetwork",
     "PairedNetwork",
     "PhasedNeurons",
     "PhasedReadout",

@@ -2,124 +2,43 @@
 
 from __future__ import annotations
 
-import numpy as np
 from lava.magma.core.decorator import implements, requires, tag
-from lava.magma.core.model.py.model import PyLoihiProcessModel
-from lava.magma.core.model.py.ports import PyInPort, PyOutPort
-from lava.magma.core.model.py.type import LavaPyType
-from lava.magma.core.model.sub.model import AbstractSubProcessModel
-from lava.magma.core.process.ports.ports import InPort, OutPort
-from lava.magma.core.process.process import AbstractProcess
-from lava.magma.core.process.variable import Var
 from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
-from neurodeploy.backends.loihi2.recording import LearningRecord
-from neurodeploy.engine.plastic import LearningProgram, PlasticEngine, flat_weights
+from neurodeploy.backends.loihi2.processes.learning_network import (
+    AbstractLearningNetworkGraph,
+    AbstractPyLearningNetworkModelFixed,
+    AbstractPyLearningNetworkModelFloat,
+    LearningNetwork,
+)
 
 
-class EPropNetwork(AbstractProcess):
-    """A `PlasticProgram`: spikes and targets in, the output's spikes out, and weights that change on the way.
+class EPropNetwork(LearningNetwork):
+    """A `PlasticProgram` as a `LearningNetwork`, whose arguments and ports it has: spikes, 0 or 1, go in.
 
-    Under `Loihi2SimCfg(select_sub_proc_model=True)` it is a graph of LearningDense, `PlasticLIF`, `PlasticReadout` and
-    Dense, which shows that Lava's learning engine can express it. Otherwise it is one fused model that does the same,
-    step by step and weight by weight, several times faster. select_tag "floating_pt" runs real programs, "fixed_pt"
-    integer ones. examples/eprop_in_lava writes the same network both ways.
-
-    Sample j has the time steps start + j period + 1 ... start + (j + 1) period, counted from 1 as Lava does, with
-    `program.start` and `program.period`: its input comes in the first program.steps of them, its target in all, and
-    its answer goes out in the last program.steps.
-
-    Args:
-        program: what to run: written out (`ir/onchip.py`), or made of a network by `lowering.plastic.program`
-            and, in integers, `plastic_formats.integer_program`.
-        steps: how many time steps there will be at most; an integer program draws its random numbers for so many, a
-            real one needs no such number.
-
-    Attributes:
-        s_in: InPort (input,), spikes: 0 or 1; zero between samples.
-        t_in: InPort (output,), 1 for the right output and 0 for the others.
-        s_out: OutPort (output,), the output's spikes.
-        weights: Var, all weights one after the other, in the order of `PlasticProgram.weights`, each (pre, post) in C
-            order; real ones in the unit of the thresholds, integer ones in [-256, 255]. May be set between two runs.
-            Only the fused model keeps them here; the graph's are its LearningDense's.
-
-    Raises:
-        ValueError: for an integer program without `steps`.
+    The graph consists of LearningDense, `PlasticLIF`, `PlasticReadout` and Dense; examples/eprop_in_lava writes the
+    same network both ways. A sample's answer goes out in the last program.steps of its time steps. Programs are written
+    out (`ir/onchip.py`), or made of a network by `lowering.plastic.program` and, in integers, `plastic_formats`.
     """
-
-    def __init__(self, *, program: LearningProgram, steps: int | None = None, name: str | None = None) -> None:
-        super().__init__(program=program, steps=steps, name=name)
-        if program.integer and steps is None:
-            raise ValueError("an integer program draws random numbers: say for how many time steps at most")
-        outputs = (program.output.size,)
-        self.s_in = InPort(shape=(program.inputs,))
-        self.t_in = InPort(shape=outputs)
-        self.s_out = OutPort(shape=outputs)
-        flat = flat_weights(program)
-        self.weights = Var(shape=flat.shape, init=flat)
-
-
-class AbstractPyEPropNetworkModel(PyLoihiProcessModel):
-    """The fused model: our engine's steps, taken by Lava's clock."""
-
-    s_in: PyInPort
-    t_in: PyInPort
-    s_out: PyOutPort
-    weights: np.ndarray
-
-    def __init__(self, proc_params: dict) -> None:
-        super().__init__(proc_params)
-        self.steps: int | None = proc_params["steps"]
-        self.engine = PlasticEngine(proc_params["program"], self.steps or 0)
-        self.record: LearningRecord | None = proc_params.get("record")
-
-    def run_spk(self) -> None:
-        if self.steps is not None and self.time_step > self.steps:
-            raise RuntimeError(f"time step {self.time_step} of an EPropNetwork that was made for {self.steps}")
-        self.weights = self.engine.flat_weights  # the engine's own memory, so that what is set is learned from
-        spikes = self.s_in.recv().astype(self.engine.program.input_type)
-        fired = self.engine.step(spikes, self.t_in.recv().astype(np.uint8))
-        self.s_out.send(fired)
-        if self.record is not None:
-            self.record.write(self.time_step, fired, self.engine.weights, self.engine.state.counters)
 
 
 @implements(proc=EPropNetwork, protocol=LoihiProtocol)
 @requires(CPU)
 @tag("floating_pt")
-class PyEPropNetworkModelFloat(AbstractPyEPropNetworkModel):
+class PyEPropNetworkModelFloat(AbstractPyLearningNetworkModelFloat):
     """Double precision."""
-
-    s_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, float)
-    t_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, float)
-    s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, float)
-    weights: np.ndarray = LavaPyType(np.ndarray, float)
 
 
 @implements(proc=EPropNetwork, protocol=LoihiProtocol)
 @requires(CPU)
 @tag("fixed_pt", "bit_approximate_loihi")
-class PyEPropNetworkModelFixed(AbstractPyEPropNetworkModel):
+class PyEPropNetworkModelFixed(AbstractPyLearningNetworkModelFixed):
     """The integers of Lava's learning engine."""
-
-    s_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32, precision=1)
-    t_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32, precision=1)
-    s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=1)
-    weights: np.ndarray = LavaPyType(np.ndarray, np.int32, precision=9)
 
 
 @implements(proc=EPropNetwork, protocol=LoihiProtocol)
-class EPropNetworkGraph(AbstractSubProcessModel):
-    """The same as connected Processes, see `backends.loihi2.plasticity.connect`."""
+class EPropNetworkGraph(AbstractLearningNetworkGraph):
+    """Connected Processes."""
 
-    def __init__(self, proc: AbstractProcess) -> None:
-        from neurodeploy.backends.loihi2.plasticity import connect
-
-        built = connect(proc.proc_params["program"], proc.s_in, proc.t_in)
-        built.output.connect(proc.s_out)
-        record = proc.proc_params.get("record")
-        if record is not None:
-            built.keep(record)
-        for index, process in enumerate(built.all()):
-            setattr(self, f"process_{index}", process)
+    wiring = "neurodeploy.backends.loihi2.plasticity"
