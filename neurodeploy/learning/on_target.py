@@ -87,7 +87,8 @@ def learn(plan: Plan, checkpoint: Path | None, progress: Progress | None = None)
         inputs, labels = presented(plan.data, plan.encoding, plan.numbers, plan.seed, epoch)
         told = None
         if progress is not None:
-            told = _telling(progress, f"epoch {epoch + 1} of {plan.epochs}")
+            reached = f", {curve[-1].test_accuracy:.1%} so far" if curve else ""
+            told = _telling(progress, f"epoch {epoch + 1} of {plan.epochs}{reached}")
         run = plan.execute(program, inputs, labels, told)
         weights = run.weights
         answers = plan.answer(program.frozen().learned(weights))

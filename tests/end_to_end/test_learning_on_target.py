@@ -49,7 +49,10 @@ def test_every_epoch_presents_all_samples_in_an_order_and_with_spikes_of_its_own
         return learn(program, spikes, labels, progress)
 
     monkeypatch.setattr(onchip.plastic, "learn", watched)
-    onchip.learn(untrained, "digits", epochs=2, limit=100, progress=lambda *told: None)
+    said = []
+    _, outcome = onchip.learn(untrained, "digits", epochs=2, limit=100, progress=lambda *told: said.append(told))
+    assert said[0] == ("epoch 1 of 2", 64, 100)
+    assert said[-1] == (f"epoch 2 of 2, {outcome['curve'][0]['test_accuracy']:.1%} so far", 100, 100)
     (first, labels), (second, others) = seen
     assert sorted(labels) == sorted(others)
     assert not np.array_equal(labels, others)
