@@ -86,6 +86,12 @@ class PlasticEngine:
         return counts
 
 
+def warm_up(program: LearningProgram) -> None:
+    """Have the kernels compiled or loaded, which takes this process a fraction of a second, before steps are timed."""
+    engine = PlasticEngine(program, 1)
+    engine.step(np.zeros(program.inputs, program.input_type), np.zeros(program.output.size, np.uint8))
+
+
 def trajectory(program: LearningProgram, spikes: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, ...]:
     """Return the weights after every time step of such a run, per group of synapses (step, post, pre)."""
     engine = PlasticEngine(program, program.duration(len(spikes)))

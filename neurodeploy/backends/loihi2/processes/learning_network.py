@@ -14,7 +14,7 @@ from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.process.variable import Var
 
 from neurodeploy.backends.loihi2.recording import LearningRecord
-from neurodeploy.engine.plastic import LearningProgram, PlasticEngine, flat_weights
+from neurodeploy.engine.plastic import LearningProgram, PlasticEngine, flat_weights, warm_up
 
 
 class LearningNetwork(AbstractProcess):
@@ -67,6 +67,7 @@ class AbstractPyLearningNetworkModel(PyLoihiProcessModel):
     def __init__(self, proc_params: dict) -> None:
         super().__init__(proc_params)
         self.steps: int | None = proc_params["steps"]
+        warm_up(proc_params["program"])
         self.engine = PlasticEngine(proc_params["program"], self.steps or 0)
         self.record: LearningRecord | None = proc_params.get("record")
 
