@@ -244,12 +244,14 @@ def learn(
     task = _task(model, rule, arithmetic, options, data)
     refuse_unknown("executor", on, EXECUTORS)
     refuse_unknown("process", process, PROCESSES)
-    execute = _executor(task, on, process, timeout_s)
     samples = pipeline.read_data(data, model.program.encoding, model.program.input.shape)
-    assert samples.labels is not None
-    training, tested = datasets.load(data, "train"), task.spikes(task.payloads(samples.inputs))
-    record: dict[str, Any] = {"rule": rule, "on": on, "arithmetic": arithmetic, "process": process}
-    record |= {
+    training = datasets.load(data, "train")
+    numbers = on_target.chosen(training.labels, limit, classes, rehearse)
+    record = {
+        "rule": rule,
+        "on": on,
+        "arithmetic": arithmetic,
+        "process": process,
         "data": training.name,
         "epochs": epochs,
         "limit": limit,
@@ -258,29 +260,9 @@ def learn(
         "options": asdict(task.options),
         "program": model.fingerprint,
     }
-    numbers = on_target.chosen(training.labels, limit, classes, rehearse)
-
-    def finished(program: Any) -> Any:
-        if task.rule.finish is None:
-            return program
-        shown = task.spikes(task.payloads(training.encode(task.encoding, numbers)))
-        return task.rule.finish(program, shown, training.labels[numbers])
-
-    plan = on_target.Plan(
-        task.program,
-        lambda program, inputs, labels, told: execute(program, task.payloads(inputs), labels, told),
-        lambda program: task.rule.engine.learn(finished(program), tested, samples.labels).predictions,
-        samples.labels,
-        training,
-        task.encoding,
-        epochs,
-        numbers,
-        task.options.seed,
-        record,
-        taught=task.rule.finish is None,
-    )
+    plan = _plan(task, _executor(task, on, process, timeout_s), samples, training, numbers, record)
     weights, curve, resumed_after = on_target.learn(plan, checkpoint, progress)
-    learned = finished(task.program(0).learned(weights))
+    learned = _finished(task, task.program(0).learned(weights), training, numbers)
     after = task.deployed(learned, samples.inputs[:, :CALIBRATION_SAMPLES])
     certificate = record | _outcome(task, learned, curve) | _judged(model, after, samples)
     after = replace(after, provenance=model.provenance | {"learning": certificate})
@@ -397,6 +379,44 @@ def _executor(task: Task, on: str, process: str, timeout_s: float | None) -> Cal
         )[0]
 
     return execute
+
+
+def _plan(
+    task: Task,
+    execute: Callable[..., LearningRun],
+    samples: pipeline.Samples,
+    training: Any,
+    numbers: np.ndarray,
+    record: dict[str, Any],
+) -> on_target.Plan:
+    """Return what is learned from and how; `samples` are judged after every epoch, `numbers` are of those taught."""
+    assert samples.labels is not None
+    labels, tested = samples.labels, task.spikes(task.payloads(samples.inputs))
+
+    def answer(program: Any) -> np.ndarray:
+        return task.rule.engine.learn(_finished(task, program, training, numbers), tested, labels).predictions
+
+    return on_target.Plan(
+        task.program,
+        lambda program, inputs, taught, told: execute(program, task.payloads(inputs), taught, told),
+        answer,
+        labels,
+        training,
+        task.encoding,
+        record["epochs"],
+        numbers,
+        task.options.seed,
+        record,
+        taught=task.rule.finish is None,
+    )
+
+
+def _finished(task: Task, program: Any, training: Any, numbers: np.ndarray) -> Any:
+    """Return `program` after what the rule leaves to the host, which sees the training samples of these `numbers`."""
+    if task.rule.finish is None:
+        return program
+    spikes = task.spikes(task.payloads(training.encode(task.encoding, numbers)))
+    return task.rule.finish(program, spikes, training.labels[numbers])
 
 
 def _judged(model: CompiledModel, learned: CompiledModel, samples: pipeline.Samples) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from neurodeploy.engine.paired_real import FEATURES, OUTPUT, Arrays, adapt, add, by_group, judge, rest
+from neurodeploy.engine.paired_real import FEATURES, OUTPUT, Arrays, State, adapt, add, judge, rest, rested
 from neurodeploy.engine.plastic_integer import (
     FACTOR_KEEPS,
     FRACTION_BITS,
@@ -64,29 +64,6 @@ class Chain(NamedTuple):
     start: int
 
 
-class State(NamedTuple):
-    """What does. Weights and tags e are (pre, post); weights and thresholds are int32, all else but spikes int64."""
-
-    v: Arrays
-    over: Arrays
-    spikes: Arrays
-    output: np.ndarray
-    activation: Arrays
-    threshold: Arrays
-    spent: np.ndarray
-    weight: Arrays
-    inhibition: np.ndarray
-    trace: Arrays
-    y: np.ndarray
-    e: np.ndarray
-    counts: np.ndarray
-    decided: np.ndarray
-    signal: np.ndarray
-    tick: np.ndarray
-    fired: np.ndarray
-    counters: np.ndarray
-
-
 def lay_out(program: PairedProgram, steps: int) -> Chain:
     """Return the constants of an integer program, with the engine's random numbers of so many time steps."""
     populations, homeostasis, reward = program.populations, program.features.homeostasis, program.output.reward
@@ -135,35 +112,10 @@ def units(coefficient: float) -> int:
 
 def at_rest(program: PairedProgram, weight: np.ndarray) -> State:
     """Return the state before the first step; `weight` is `flat_weights`, changed where it is."""
-    forward, inhibition, threshold, votes = by_group(program, weight)
-    features, output = program.populations
-    assert isinstance(output.neuron, Neuron)
-    sizes = features.size, output.size
-    spikes = tuple(np.zeros(size, np.uint8) for size in sizes)
-
-    def zeros() -> Arrays:
-        return tuple(np.zeros(size, np.int64) for size in sizes)
-
-    return State(
-        v=zeros(),
-        over=zeros(),
-        spikes=spikes,
-        output=spikes[OUTPUT],
-        activation=zeros(),
-        threshold=(threshold[0], np.full(output.size, int(output.neuron.vth.flat[0]) << STATE_SHIFT, np.int32)),
-        spent=np.zeros(features.size, np.int64),
-        weight=(forward, votes),
-        inhibition=inhibition,
-        trace=(np.zeros(program.inputs, np.int64), np.zeros(features.size, np.int64)),
-        y=np.zeros(features.size, np.int64),
-        e=np.zeros(votes.shape, np.int64),
-        counts=np.zeros(output.size, np.int64),
-        decided=np.zeros(output.size, np.int64),
-        signal=np.zeros(output.size, np.int64),
-        tick=np.zeros(1, np.int64),
-        fired=np.zeros(2, np.int64),
-        counters=np.zeros(2, np.int64),
-    )
+    neuron = program.output.neuron
+    assert isinstance(neuron, Neuron)
+    counting = np.full(program.output.size, int(neuron.vth.flat[0]) << STATE_SHIFT, np.int32)
+    return rested(program, weight, counting, np.int64)
 
 
 @njit(cache=True)

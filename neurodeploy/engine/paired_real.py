@@ -44,7 +44,10 @@ class Chain(NamedTuple):
 
 
 class State(NamedTuple):
-    """What does. Weights and e are (pre, post); `activation` is what the synapses summed up for the next step."""
+    """What does, in either arithmetic. Weights and e are (pre, post).
+
+    `activation` is what the synapses summed up for the next step. In integers weights and thresholds are int32.
+    """
 
     v: Arrays
     over: Arrays
@@ -104,14 +107,20 @@ def by_group(program: PairedProgram, flat: np.ndarray) -> list[np.ndarray]:
 
 def at_rest(program: PairedProgram, weight: np.ndarray) -> State:
     """Return the state before the first step; `weight` is `flat_weights`, changed where it is."""
-    features, output = program.populations
+    neuron = program.output.neuron
+    assert isinstance(neuron, RealNeuron)
+    counting = np.array(np.broadcast_to(neuron.theta, program.output.size), np.float64)
+    return rested(program, weight, counting, np.float64)
+
+
+def rested(program: PairedProgram, weight: np.ndarray, counting: np.ndarray, number: type) -> State:
+    """Return zeros of this type of `number`, with the weights within `weight` and the output's threshold `counting`."""
+    features, output = program.features.size, program.output.size
     forward, inhibition, threshold, votes = by_group(program, weight)
-    assert isinstance(output.neuron, RealNeuron)
-    sizes = features.size, output.size
-    spikes = tuple(np.zeros(size, np.uint8) for size in sizes)
+    spikes = (np.zeros(features, np.uint8), np.zeros(output, np.uint8))
 
     def zeros() -> Arrays:
-        return tuple(np.zeros(size) for size in sizes)
+        return np.zeros(features, number), np.zeros(output, number)
 
     return State(
         v=zeros(),
@@ -119,16 +128,16 @@ def at_rest(program: PairedProgram, weight: np.ndarray) -> State:
         spikes=spikes,
         output=spikes[OUTPUT],
         activation=zeros(),
-        threshold=(threshold[0], np.array(np.broadcast_to(output.neuron.theta, output.size), np.float64)),
-        spent=np.zeros(features.size),
+        threshold=(threshold[0], counting),
+        spent=np.zeros(features, number),
         weight=(forward, votes),
         inhibition=inhibition,
-        trace=(np.zeros(program.inputs), np.zeros(features.size)),
-        y=np.zeros(features.size),
-        e=np.zeros(votes.shape),
-        counts=np.zeros(output.size, np.int64),
-        decided=np.zeros(output.size),
-        signal=np.zeros(output.size),
+        trace=(np.zeros(program.inputs, number), np.zeros(features, number)),
+        y=np.zeros(features, number),
+        e=np.zeros(votes.shape, number),
+        counts=np.zeros(output, np.int64),
+        decided=np.zeros(output, number),
+        signal=np.zeros(output, number),
         tick=np.zeros(1, np.int64),
         fired=np.zeros(2, np.int64),
         counters=np.zeros(2, np.int64),

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from neurodeploy.engine.phased_real import pass_back, pass_on, plastic_groups, rested
+from neurodeploy.engine.phased_real import State, pass_back, pass_on, plastic_groups, rested
 from neurodeploy.engine.plastic_integer import (
     CONNECTION_SEED,
     FRACTION_BITS,
@@ -67,27 +67,6 @@ class Chain(NamedTuple):
     learns: bool
 
 
-class State(NamedTuple):
-    """What does, as in `phased_real`, in int64; all but the spikes."""
-
-    v: Arrays
-    u: Arrays
-    spikes: Arrays
-    output: np.ndarray
-    q: Arrays
-    back: Arrays
-    counts: Arrays
-    back_counts: Arrays
-    current: Arrays
-    back_current: Arrays
-    forward: Arrays
-    recurrent: Arrays
-    seen: np.ndarray
-    tick: np.ndarray
-    fired: np.ndarray
-    counters: np.ndarray
-
-
 def lay_out(program: PhasedProgram, steps: int) -> Chain:
     """Return the constants of an integer program, with the engine's random numbers of so many time steps."""
     populations, errors = program.populations, program.errors
@@ -132,7 +111,7 @@ def lay_out(program: PhasedProgram, steps: int) -> Chain:
 
 def at_rest(program: PhasedProgram, weight: np.ndarray) -> State:
     """Return the state before the first step; `weight` holds all weights, which are changed where they are."""
-    return rested(State, program, weight, np.int64)
+    return rested(program, weight, np.int64)
 
 
 @njit(cache=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -36,9 +36,10 @@ class Chain(NamedTuple):
 
 
 class State(NamedTuple):
-    """What does. Weights are (pre, post); `spikes` are s and `back` what is sent backwards, m q or the error.
+    """What does, in either arithmetic; integers are int64. Weights are (pre, post).
 
-    `current` and `back_current` are what the synapses summed up for the next step; `seen` is the input's count.
+    `spikes` are s, and `back` is what is sent backwards, m q or the error. `current` and `back_current` are what the
+    synapses summed up for the next step; `seen` is the input's count.
     """
 
     v: Arrays
@@ -100,11 +101,11 @@ def plastic_groups(program: PhasedProgram) -> np.ndarray:
 
 def at_rest(program: PhasedProgram, weight: np.ndarray) -> State:
     """Return the state before the first step; `weight` holds all weights, which are changed where they are."""
-    return rested(State, program, weight, np.float64)
+    return rested(program, weight, np.float64)
 
 
-def rested(kind: Any, program: PhasedProgram, weight: np.ndarray, number: type) -> Any:
-    """Return the zeros that a state of this `kind` and this type of `number` begins with."""
+def rested(program: PhasedProgram, weight: np.ndarray, number: type) -> State:
+    """Return the zeros of this type of `number` that a state begins with, the weights within `weight`."""
     populations = program.populations
     forward, recurrent = _by_source(program, weight)
     spikes = tuple(np.zeros(population.size, np.uint8) for population in populations)
@@ -112,7 +113,7 @@ def rested(kind: Any, program: PhasedProgram, weight: np.ndarray, number: type) 
     def zeros(like: type = number) -> Arrays:
         return tuple(np.zeros(population.size, like) for population in populations)
 
-    return kind(
+    return State(
         v=zeros(),
         u=zeros(),
         spikes=spikes,

@@ -17,6 +17,7 @@ P - p + 1 steps after the spikes it is about, since every connection takes one. 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -155,8 +156,23 @@ class IntegerReadout:
     mantissa: int
 
 
+class Postsynaptic:
+    """What populations have in common: the synapses that feed them, from the one before and perhaps from themselves."""
+
+    forward: RealSynapses | IntegerSynapses
+    recurrent: RealSynapses | IntegerSynapses | None
+
+    @property
+    def size(self) -> int:
+        return self.forward.weight.shape[0]
+
+    @property
+    def synapses(self) -> tuple[RealSynapses | IntegerSynapses, ...]:
+        return (self.forward,) if self.recurrent is None else (self.forward, self.recurrent)
+
+
 @dataclass(frozen=True, eq=False)
-class PlasticPopulation:
+class PlasticPopulation(Postsynaptic):
     """One population, the synapses that feed it, and how it makes its third factor; all real, or all integer.
 
     Args:
@@ -171,25 +187,17 @@ class PlasticPopulation:
     recurrent: RealSynapses | IntegerSynapses | None
     factor: RealFactor | IntegerFactor
 
-    @property
-    def size(self) -> int:
-        return self.forward.weight.shape[0]
 
-    @property
-    def synapses(self) -> tuple[RealSynapses | IntegerSynapses, ...]:
-        return (self.forward,) if self.recurrent is None else (self.forward, self.recurrent)
-
-
-class Chain:
+class Chain(ABC):
     """What programs of populations in a row have in common; each is fed by forward and perhaps recurrent synapses."""
 
     populations: tuple[Any, ...]
     start: int
 
     @property
+    @abstractmethod
     def period(self) -> int:
         """Steps from one sample to the next."""
-        raise NotImplementedError
 
     def duration(self, samples: int) -> int:
         """Return how many time steps so many samples take."""

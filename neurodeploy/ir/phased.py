@@ -32,7 +32,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neurodeploy.ir.onchip import Chain, IntegerSynapses, RealSynapses
+from neurodeploy.ir.onchip import Chain, IntegerSynapses, Postsynaptic, RealSynapses
 from neurodeploy.ir.plasticity import Rule, Signal, Update
 
 SPIDE = Rule(
@@ -150,7 +150,7 @@ class IntegerErrors:
 
 
 @dataclass(frozen=True, eq=False)
-class PhasedPopulation:
+class PhasedPopulation(Postsynaptic):
     """One population, the synapses that feed it, and how fast they learn; all real, or all integer.
 
     Transposed weights are the same numbers; in integers their sums are shifted alike, but for the output's.
@@ -161,14 +161,6 @@ class PhasedPopulation:
     forward: RealSynapses | IntegerSynapses
     recurrent: RealSynapses | IntegerSynapses | None
     rate: RealRate | IntegerRate
-
-    @property
-    def size(self) -> int:
-        return self.forward.weight.shape[0]
-
-    @property
-    def synapses(self) -> tuple[RealSynapses | IntegerSynapses, ...]:
-        return (self.forward,) if self.recurrent is None else (self.forward, self.recurrent)
 
 
 @dataclass(frozen=True, eq=False)

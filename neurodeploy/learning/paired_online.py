@@ -51,70 +51,97 @@ def learn_online(
         labels: (sample,).
         trajectory: whether to keep the weights of every step, per group (step, post, pre); otherwise none are.
     """
-    features, output, reward, homeostasis = (
-        program.features, program.output, program.output.reward, program.features.homeostasis
-    )  # fmt: skip
-    inner, outer = _Neurons(features, features.threshold), _Neurons(output, output.neuron.theta)  # type: ignore[union-attr]
-    forward, inhibition, _, votes = (torch.tensor(weight, dtype=torch.float64) for weight in program.weights)
-    last = program.steps + 2
-    memory: Values = {}
-    trace: Values = {}
-    predictions, rows = [], []
-
-    def now() -> list[np.ndarray]:
-        return [weight.numpy().copy() for weight in (forward, inhibition, inner.threshold[:, None], votes)]
-
-    rows += [now()] * program.start
-    drive, sent = torch.zeros(features.size).double(), torch.zeros(output.size).double()
+    run = _Run(program)
+    predictions, rows = [], [run.weights()] * program.start
     for sample, label in zip(spikes, labels, strict=True):
-        fired, counted = [], []
+        run.begin()
         for n in range(program.period):
-            x = torch.as_tensor(sample[n] if n < program.steps else np.zeros(program.inputs)).double()
-            for neurons, activation, at in ((inner, drive, n - 1), (outer, sent, n - 2)):
-                if at <= 0 or at >= program.steps:
-                    neurons.rest()
-                if 0 <= at < program.steps:
-                    neurons.advance(activation)
-            fired.append(inner.z)
-            counted.append(outer.z)
+            run.step(sample[n] if n < program.steps else np.zeros(program.inputs), n)
             if n == program.steps + 1:
-                risen = inner.threshold + homeostasis.rise * torch.stack(fired).sum(0) - homeostasis.fall
-                inner.threshold = risen.clamp(min=homeostasis.least)
-            drive, sent = forward @ x + inhibition @ inner.z, votes @ inner.z
-            change, memory = weight_change(
-                program.rule,
-                x.reshape(1, 1, -1),
-                inner.z.reshape(1, 1, -1),
-                weights=forward,
-                constants=_constants(program.rule.constants, features),
-                before=memory,
-            )
-            if features.forward.plastic:
-                forward = forward + change
-            if n == last and output.forward.plastic:
-                decision = int(torch.stack(counted).sum(0).argmax())
-                size = reward.reward if decision == int(label) else -reward.punishment
-                signal = torch.zeros(len(fired), 1, output.size, dtype=torch.float64)
-                signal[-1, 0, decision] = 2.0**reward.exponent * size
-                change, trace = weight_change(
-                    program.reward_rule,
-                    torch.stack(fired)[:, None],
-                    torch.stack(counted)[:, None],
-                    signal=signal,
-                    constants=_constants(program.reward_rule.constants, output),
-                    before=trace | {"e": torch.zeros(())},
-                )
-                votes = votes + change
+                run.settle()
+            if n == program.steps + 2:
+                run.reward(int(label))
             if trajectory:
-                rows.append(now())
-        for _ in range(program.period - 1 - last):
-            silence = torch.zeros(1, 1, features.size), torch.zeros(1, 1, output.size)
-            _, trace = weight_change(
-                program.reward_rule, *silence, constants=_constants(program.reward_rule.constants, output), before=trace
-            )
-        predictions.append(int(torch.stack(counted).sum(0).argmax()))
+                rows.append(run.weights())
+        predictions.append(run.decision())
     kept = tuple(map(np.stack, zip(*rows, strict=True))) if trajectory else ()
-    return tuple(now()), np.array(predictions), kept
+    return tuple(run.weights()), np.array(predictions), kept
+
+
+class _Run:
+    """A program at some point of its life; `fired` and `counted` are the spikes of both populations in this sample."""
+
+    def __init__(self, program: PairedProgram) -> None:
+        self.program, self.features, self.output = program, program.features, program.output
+        self.inner = _Neurons(self.features, self.features.threshold)
+        self.outer = _Neurons(self.output, self.output.neuron.theta)  # type: ignore[union-attr]
+        weights = (torch.tensor(weight, dtype=torch.float64) for weight in program.weights)
+        self.forward, self.inhibition, _, self.votes = weights
+        self.drive, self.sent = torch.zeros(self.features.size).double(), torch.zeros(self.output.size).double()
+        self.memory: Values = {}
+        self.trace: Values = {}
+        self.begin()
+
+    def weights(self) -> list[np.ndarray]:
+        held = (self.forward, self.inhibition, self.inner.threshold[:, None], self.votes)
+        return [weight.numpy().copy() for weight in held]
+
+    def begin(self) -> None:
+        self.fired: list[Tensor] = []
+        self.counted: list[Tensor] = []
+
+    def decision(self) -> int:
+        return int(torch.stack(self.counted).sum(0).argmax())
+
+    def step(self, inputs: np.ndarray, n: int) -> None:
+        """Advance by one step, and change the features' weights by what their table says of it."""
+        x, steps = torch.as_tensor(inputs).double(), self.program.steps
+        for neurons, activation, at in ((self.inner, self.drive, n - 1), (self.outer, self.sent, n - 2)):
+            if at <= 0 or at >= steps:
+                neurons.rest()
+            if 0 <= at < steps:
+                neurons.advance(activation)
+        z = self.inner.z
+        self.fired.append(z)
+        self.counted.append(self.outer.z)
+        self.drive, self.sent = self.forward @ x + self.inhibition @ z, self.votes @ z
+        change, self.memory = weight_change(
+            self.program.rule,
+            x.reshape(1, 1, -1),
+            z.reshape(1, 1, -1),
+            weights=self.forward,
+            constants=_constants(self.program.rule.constants, self.features),
+            before=self.memory,
+        )
+        if self.features.forward.plastic:
+            self.forward = self.forward + change
+
+    def settle(self) -> None:
+        """Move the thresholds after a sample's last spikes."""
+        homeostasis = self.features.homeostasis
+        risen = self.inner.threshold + homeostasis.rise * torch.stack(self.fired).sum(0) - homeostasis.fall
+        self.inner.threshold = risen.clamp(min=homeostasis.least)
+
+    def reward(self, label: int) -> None:
+        """Change the output's weights by what its table says of the whole sample, then let traces fade in the pause."""
+        rule, told, reward = self.program.reward_rule, self.decision(), self.output.reward
+        constants = _constants(rule.constants, self.output)
+        if self.output.forward.plastic:
+            signal = torch.zeros(len(self.fired), 1, self.output.size, dtype=torch.float64)
+            size = reward.reward if told == label else -reward.punishment
+            signal[-1, 0, told] = 2.0**reward.exponent * size
+            change, self.trace = weight_change(
+                rule,
+                torch.stack(self.fired)[:, None],
+                torch.stack(self.counted)[:, None],
+                signal=signal,
+                constants=constants,
+                before=self.trace | {"e": torch.zeros(())},
+            )
+            self.votes = self.votes + change
+        silence = torch.zeros(1, 1, self.features.size), torch.zeros(1, 1, self.output.size)
+        for _ in range(self.program.pause - 1):
+            _, self.trace = weight_change(rule, *silence, constants=constants, before=self.trace)
 
 
 def _constants(names: tuple[str, ...], population: Features | Output) -> dict[str, float]:

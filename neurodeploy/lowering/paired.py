@@ -30,7 +30,7 @@ from neurodeploy.ir.paired import (
     Reward,
 )
 from neurodeploy.lowering import plastic
-from neurodeploy.lowering.plastic import EPOCH_SEEDS, INITIALS, maps, refuse_options
+from neurodeploy.lowering.plastic import EPOCH_SEEDS, maps, refuse_options
 
 LEAST_THRESHOLD = 1 / 16
 """A threshold does not fall below this share of the mean it began with."""
@@ -85,7 +85,6 @@ class STDPOptions:
         reach = self.impulse / (1 - exp(-1 / self.tau_plus)) if self.tau_plus > 0 else float("inf")
         claims = [
             (0 < self.rate <= 1, f"rate is {self.rate}"),
-            (0 < self.decay <= 1, f"decay is {self.decay}"),
             (self.gain > 0 and log2(self.gain).is_integer(), f"gain is {self.gain}"),
             (0 <= self.target <= TRACE_MAX, f"target is {self.target}"),
             (self.depression >= 0, f"depression is {self.depression}"),
@@ -97,8 +96,6 @@ class STDPOptions:
             (0 < self.activity <= 1, f"activity is {self.activity}"),
             (self.start > 0, f"start is {self.start}"),
             (self.pause >= 1, f"pause is {self.pause}"),
-            (self.initial in INITIALS, f"initial is {self.initial!r}"),
-            (self.seed >= 0, f"seed is {self.seed}"),
             *self.more_claims(),
         ]
         refuse_options(self, claims)

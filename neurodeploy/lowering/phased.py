@@ -21,7 +21,7 @@ from neurodeploy.ir.network import Edge, Network
 from neurodeploy.ir.nodes import LIF, InputKind, Linear, Reset, SparseLinear
 from neurodeploy.ir.onchip import RealSynapses
 from neurodeploy.ir.phased import PhasedPopulation, PhasedProgram, RealErrors, RealPhases, RealRate, total
-from neurodeploy.lowering.plastic import EPOCH_SEEDS, INITIALS, chain, refuse_options
+from neurodeploy.lowering.plastic import EPOCH_SEEDS, chain, refuse_options
 
 __all__ = ["SpideOptions", "chain", "misfits", "program", "with_weights"]
 
@@ -64,13 +64,10 @@ class SpideOptions:
         claims = [
             (self.rate >= 0, f"rate is {self.rate}"),
             (self.readout_rate >= 0, f"readout_rate is {self.readout_rate}"),
-            (0 < self.decay <= 1, f"decay is {self.decay}"),
             (self.back_steps >= 1, f"back_steps is {self.back_steps}"),
             (self.gain > 0, f"gain is {self.gain}"),
             (self.goal > 0, f"goal is {self.goal}"),
             (0 <= self.margin < 1, f"margin is {self.margin}"),
-            (self.initial in INITIALS, f"initial is {self.initial!r}"),
-            (self.seed >= 0, f"seed is {self.seed}"),
         ]
         refuse_options(self, claims)
 

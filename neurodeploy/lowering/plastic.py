@@ -61,27 +61,30 @@ class OnlineOptions:
         claims = [
             (self.rate >= 0, f"rate is {self.rate}"),
             (self.readout_rate >= 0, f"readout_rate is {self.readout_rate}"),
-            (0 < self.decay <= 1, f"decay is {self.decay}"),
             (0 <= self.kappa < 1, f"kappa is {self.kappa}"),
             (self.goal > 0, f"goal is {self.goal}"),
             (self.width in (1, 2, 4, 8), f"width is {self.width}"),
             (self.regularizer >= 0, f"regularizer is {self.regularizer}"),
             (0 <= self.target_rate <= 1, f"target_rate is {self.target_rate}"),
-            (self.initial in INITIALS, f"initial is {self.initial!r}"),
-            (self.seed >= 0, f"seed is {self.seed}"),
         ]
         refuse_options(self, claims)
 
 
 def refuse_options(options: Any, claims: Iterable[tuple[bool, str]]) -> None:
-    """Refuse options of which not all (holds, what is said when not) hold.
+    """Refuse options of which not all `claims`, (holds, what is said when not), hold, nor those that all rules make.
 
     Raises:
         UsageError: ND413 with everything that does not.
     """
     home, name = type(options).__module__.removeprefix("neurodeploy."), type(options).__name__
     why, fix = "on-chip learning is not defined there", f"see {home}.{name}"
-    raise_all(UsageError, [Finding("ND413", "learning", what, why, fix) for holds, what in claims if not holds])
+    usual = [
+        (0 < options.decay <= 1, f"decay is {options.decay}"),
+        (options.initial in INITIALS, f"initial is {options.initial!r}"),
+        (options.seed >= 0, f"seed is {options.seed}"),
+    ]
+    wrong = [what for holds, what in (*claims, *usual) if not holds]
+    raise_all(UsageError, [Finding("ND413", "learning", what, why, fix) for what in wrong])
 
 
 def program(network: Network, steps: int, options: OnlineOptions, epoch: int = 0) -> PlasticProgram:

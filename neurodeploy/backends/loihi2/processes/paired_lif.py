@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 import numpy as np
@@ -175,9 +176,9 @@ class AbstractPyRewardedLIFModel(AbstractPyResettingLIFModel):
         if self.recording is not None:
             self.recording.write(self.time_step, spikes, self.u, self.v)
 
+    @abstractmethod
     def factors(self, reward: np.ndarray, ends: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return what is sent on the three ports; `ends` says that a sample is over."""
-        raise NotImplementedError
 
 
 @implements(proc=RewardedLIF, protocol=LoihiProtocol)

@@ -8,6 +8,7 @@ is no event and would leave the trace of the sample before, so the least payload
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 import numpy as np
@@ -134,25 +135,25 @@ class AbstractPyPhasedModel(PyLoihiProcessModel):
     def zeros(self, size: int) -> np.ndarray:
         return np.zeros(size, np.int64 if self.program.integer else np.float64)
 
+    @abstractmethod
     def counted(self, count: np.ndarray, sent: np.ndarray) -> np.ndarray:
         """Return a count after one more step."""
-        raise NotImplementedError
 
+    @abstractmethod
     def mean(self, count: np.ndarray) -> np.ndarray:
         """Return the rate that is reported of a count."""
-        raise NotImplementedError
 
+    @abstractmethod
     def membrane(self, v: np.ndarray, current: np.ndarray, quantum: Any, spikes: np.ndarray) -> np.ndarray:
         """Return a potential after one more step, without its bias; `spikes` are those of the step before."""
-        raise NotImplementedError
 
+    @abstractmethod
     def limited(self, v: np.ndarray) -> np.ndarray:
         """Return a potential as its register holds it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def factor(self, errors: np.ndarray, group: int) -> np.ndarray:
         """Return what a group of synapses is told of b, of which `errors` is the count."""
-        raise NotImplementedError
 
 
 class AbstractPyPhasedPopulationModel(AbstractPyPhasedModel):
@@ -364,17 +365,17 @@ class AbstractPyPhasedReadoutModel(AbstractPyPhasedPopulationModel):
         if self.recording is not None:
             self.recording.write(self.time_step, spikes, spikes, self.v)
 
+    @abstractmethod
     def compared(self, target: np.ndarray) -> np.ndarray:
         """Return the error."""
-        raise NotImplementedError
 
+    @abstractmethod
     def outgoing(self) -> np.ndarray:
         """Return the error as it is sent."""
-        raise NotImplementedError
 
+    @abstractmethod
     def told(self) -> np.ndarray:
         """Return what the synapses are told, with its sign."""
-        raise NotImplementedError
 
 
 @implements(proc=PhasedSource, protocol=LoihiProtocol)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 import numpy as np
@@ -143,17 +144,17 @@ class AbstractPyPlasticLIFModel(AbstractPyResettingLIFModel):
         if self.recording is not None:
             self.recording.write(self.time_step, spikes, self.u, self.v)
 
+    @abstractmethod
     def pseudo_derivative(self) -> np.ndarray:
         """Return psi at `decided_at`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def signal(self, spikes: np.ndarray, local_step: int | None) -> np.ndarray:
         """Return L of this step; `local_step` is None while the neurons rest."""
-        raise NotImplementedError
 
+    @abstractmethod
     def factors(self, psi: np.ndarray, signal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return what is sent on s_out_y1 and s_out_y2."""
-        raise NotImplementedError
 
 
 class AbstractPyPlasticLIFModelFloat(AbstractPyPlasticLIFModel, AbstractPyResettingLIFModelFloat):

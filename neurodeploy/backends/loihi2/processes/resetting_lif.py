@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 import numpy as np
 from lava.magma.core.decorator import implements, requires, tag
 from lava.magma.core.model.py.model import PyLoihiProcessModel
@@ -101,17 +103,17 @@ class AbstractPyResettingLIFModel(PyLoihiProcessModel):
         self.recording: Recording | None = proc_params.get("recording")
         self.decided_at: np.ndarray = np.zeros(0)
 
+    @abstractmethod
     def threshold(self) -> np.ndarray:
         """Return the threshold in the unit of v."""
-        raise NotImplementedError
 
+    @abstractmethod
     def saturate(self, v: np.ndarray) -> np.ndarray:
         """Return `v` within the range of the membrane."""
-        raise NotImplementedError
 
+    @abstractmethod
     def integrate(self, activation: np.ndarray) -> np.ndarray:
         """Update u and return the updated v before reset and saturation."""
-        raise NotImplementedError
 
     def run_spk(self) -> None:
         spikes = self.settle(self.a_in.recv(), self.local_step())
