@@ -64,7 +64,7 @@ def learning_curve(curve: Sequence[Epoch], title: str, path: Path) -> Path:
             values = [value for epoch in curve for value in epoch.measures.values() if value > 0]
             spread = max(values, default=1) / min(values, default=1)
             axes[2].set(xlabel="epoch", ylabel="per epoch", yscale="log" if spread > DECADE else "linear")
-            axes[2].legend(frameon=False)
+            axes[2].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return path
 
 
