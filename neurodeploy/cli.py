@@ -312,7 +312,7 @@ def verify(
 @app.command()
 def learn(
     artifact: Artifact,
-    rule: Annotated[str, typer.Option("--rule", metavar="RULE", help="eprop, spide, stdp or rstdp.")],
+    rule: Annotated[str, typer.Option("--rule", metavar="RULE", help="eprop, decolle, spide, stdp or rstdp.")],
     data: Annotated[str, typer.Option("--data", metavar="DATA", help="A dataset's name: digits, mnist, ...")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="LEARNED.ndc", help="The learned artefact.")],
     on: On = "engine",

@@ -213,10 +213,10 @@ EXPLANATIONS: dict[str, str] = {
     "ND145": "Lava's learning engine adds products of one presynaptic trace and factors that the neuron sends. A rule "
     "that asks for more, such as a variable per synapse that follows the membrane, has no place there.",
     "ND146": "What learns on the target is a chain: populations without a synaptic current or an adaptive threshold, "
-    "each fed by all-to-all synapses from the one before and perhaps by itself. e-prop takes binary spikes; spide "
-    "takes values from zero up, neurons that reset by subtraction, and feedback within a single hidden layer only; "
-    "stdp and rstdp take features that inhibit each other and one output that counts them, as training by stdp gives. "
-    "The message says what in this network is not so, and why it matters.",
+    "each fed by all-to-all synapses from the one before and perhaps by itself. eprop and decolle take binary spikes; "
+    "spide takes values from zero up, neurons that reset by subtraction, and feedback within a single hidden layer "
+    "only; stdp and rstdp take features that inhibit each other and one output that counts them, as training by stdp "
+    "gives. The message says what in this network is not so, and why it matters.",
     "ND147": "The rule needs a factor that each neuron sends to its synapses, and the target's learning engine has "
     "none: `learning.factors` of its profile says how many factors it multiplies. Loihi 1 has two, Loihi 2 three.",
     # ND2xx: numbers and substitutions

@@ -86,6 +86,13 @@ TARGET_RULES = {
         "plastic_formats",
         "neurodeploy.learning.online:learn_online",
     ),
+    "decolle": TargetRule(
+        plastic_lowering.DecolleOptions,
+        plastic_lowering,
+        plastic,
+        "plastic_formats",
+        "neurodeploy.learning.online:learn_online",
+    ),
     "spide": TargetRule(
         phased_lowering.SpideOptions,
         phased_lowering,

@@ -11,12 +11,14 @@ from neurodeploy.backends.loihi2.quantize import quantize
 from neurodeploy.ir.network import Edge, Network
 from neurodeploy.ir.nodes import LIF, Input, InputKind, Linear, Reset
 from neurodeploy.ir.onchip import PlasticProgram
-from neurodeploy.lowering.plastic import OnlineOptions
+from neurodeploy.lowering.plastic import DecolleOptions, OnlineOptions
 from neurodeploy.lowering.plastic import program as plastic_program
 
 STEPS = 12
 LIVELY = OnlineOptions(rate=2e-2, readout_rate=2e-2, target_rate=0.2, seed=3)
 """Rates at which a few samples change most weights."""
+LOCAL = DecolleOptions(rate=2e-2, readout_rate=2e-2, target_rate=0.2, seed=3)
+"""The same for DECOLLE."""
 
 
 def network(
@@ -55,6 +57,10 @@ def integer(options: OnlineOptions = LIVELY, **shape) -> PlasticProgram:
     source = network(**shape)
     program = quantize(source)
     return integer_program(program, plastic_program(source, STEPS, options), options.initial == "random")
+
+
+def relative(expected: tuple[np.ndarray, ...], actual: tuple[np.ndarray, ...]) -> float:
+    return max(float(np.abs(a - b).max() / np.abs(a).max()) for a, b in zip(expected, actual, strict=True))
 
 
 def samples(count: int = 4, inputs: int = 16, classes: int = 4, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:

@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from neurodeploy.backends.loihi2.plasticity import engine_rule
-from neurodeploy.backends.loihi2.processes import EPropNetwork, PlasticLIF, PlasticReadout
+from neurodeploy.backends.loihi2.processes import PlasticLIF, PlasticNetwork, PlasticReadout
 from neurodeploy.ir.nodes import Reset
 from neurodeploy.ir.onchip import (
     EPROP,
@@ -85,7 +85,7 @@ def fused(
     neuron = RealNeuron(np.array(BETA), np.array(1.0), np.array(0.0), Reset.SUBTRACT_NEXT_STEP)
     layers = zip(("hidden", "output"), weights, factors(feedback), strict=True)
     chain = [PlasticPopulation(name, neuron, RealSynapses(w, learn), None, factor) for name, w, factor in layers]
-    network = EPropNetwork(program=PlasticProgram(tuple(chain), READOUT, STEPS))
+    network = PlasticNetwork(program=PlasticProgram(tuple(chain), READOUT, STEPS))
     spikes.connect(network.s_in)
     answers.connect(network.t_in)
 

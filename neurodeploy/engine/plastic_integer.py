@@ -23,8 +23,12 @@ from neurodeploy.engine.plastic_real import (
     add,
     enter,
     feedback_of,
+    hear_oneself,
+    hears_of,
     layout_of,
+    local_readouts,
     per_neuron,
+    readout_weights,
     rest,
     step_of_sample,
 )
@@ -62,7 +66,7 @@ FIRING_UNIT = RATE_ONE >> RATE_SHIFT
 
 
 class Chain(NamedTuple):
-    """What does not change, per neuron, per population, or per group of synapses from `exponent` on."""
+    """What does not change, as in `plastic_real`; from `exponent` on per group of synapses, which local ones end."""
 
     layout: Layout
     dv: np.ndarray
@@ -85,8 +89,10 @@ class Chain(NamedTuple):
     trace_draw: np.ndarray
     factor_draw: np.ndarray
     weight_draw: np.ndarray
-    readout_decay: int
-    readout_mantissa: int
+    hears: np.ndarray
+    readout_weight: np.ndarray
+    readout_decay: np.ndarray
+    readout_mantissa: np.ndarray
     seed: int
 
 
@@ -130,13 +136,14 @@ def trace_tau(dv: np.ndarray) -> float:
 
 def lay_out(program: PlasticProgram, steps: int) -> Chain:
     """Return the constants of an integer program, with the engine's random numbers of so many time steps."""
-    populations, readout = program.populations, program.readout
-    assert isinstance(readout, IntegerReadout)
+    populations, local = program.populations, [readout for _, readout in local_readouts(program)]
+    readouts: list[IntegerReadout] = [program.readout, *(each.readout for each in local)]  # type: ignore[list-item]
     neurons: list[Neuron] = [population.neuron for population in populations]  # type: ignore[misc]
     factors: list[IntegerFactor] = [population.factor for population in populations]  # type: ignore[misc]
 
     def of_synapses(name: str) -> np.ndarray:
-        return np.array([getattr(synapses, name) for population in populations for synapses in population.synapses])
+        learning = [synapses for population in populations for synapses in population.synapses]
+        return np.array([getattr(synapses, name) for synapses in (*learning, *(each.synapses for each in local))])
 
     def of_factors(name: str) -> np.ndarray:
         return np.array([getattr(factor, name) for factor in factors], np.int64)
@@ -162,8 +169,10 @@ def lay_out(program: PlasticProgram, steps: int) -> Chain:
         of_synapses("impulse"),
         of_synapses("quantum"),
         *_draws(program, steps),
-        readout.decay,
-        readout.mantissa,
+        hears_of(program),
+        readout_weights(program, np.int32),
+        np.array([readout.decay for readout in readouts]),
+        np.array([readout.mantissa for readout in readouts]),
         program.seed,
     )
 
@@ -197,24 +206,25 @@ def weight_draws(steps: int) -> np.ndarray:
 def at_rest(program: PlasticProgram, weight: np.ndarray) -> State:
     """Return the state before the first step; `weight` is `flat_weights`, changed where it is."""
     layout, outputs = layout_of(program), program.output.size
-    neurons, places = layout.first[-2:].astype(int)
+    neurons, silent, places = layout.first[[layout.populations, -2, -1]].astype(int)
     spikes, rates = np.zeros(places, np.uint8), [population.factor.target_rate for population in program.populations]
+    rows = 1 + len(local_readouts(program))
     return State(
         v=np.zeros(neurons, np.int64),
         over=np.zeros(neurons, np.int64),
         psi=np.zeros(neurons, np.int64),
         spikes=spikes,
         output=spikes[neurons - outputs : neurons],
-        activation=np.zeros(neurons, np.int64),
-        total=np.zeros(neurons, np.int64),
+        activation=np.zeros(silent, np.int64),
+        total=np.zeros(silent, np.int64),
         firing=per_neuron(program, rates, np.int64),
         signal=np.zeros(neurons, np.int64),
         positive=np.zeros(neurons, np.int64),
         negative=np.zeros(neurons, np.int64),
         weight=weight,
         trace=np.zeros(int(layout.trace[-1]), np.int64),
-        y=np.zeros(outputs, np.int64),
-        error=np.zeros(outputs, np.int64),
+        y=np.zeros(rows * outputs, np.int64),
+        error=np.zeros(rows * outputs, np.int64),
         tick=np.zeros(1, np.int64),
         fired=np.zeros(layout.populations, np.int64),
         counters=np.zeros(2, np.int64),
@@ -251,14 +261,21 @@ def advance(chain: Chain, state: State, inputs: np.ndarray, target: np.ndarray) 
             state.fired[p] += _neurons(chain, state, p)
     for p in range(last):
         _hear(chain, state, p)
-    _read(chain, state, target, at > last)
+    _read(chain, state, 0, state.output, 0, READOUT_UNIT, target, at > last)
+    hear_oneself(layout, state.error, state.signal)
+    for g in range(layout.groups, layout.source.size):
+        active = 0 <= at - 2 - layout.source[g] < layout.steps
+        row, begin = 1 + g - layout.groups, layout.first[layout.target[g]]
+        _read(chain, state, row, state.activation, begin, 1, target, active)
     for p in range(layout.populations):
         _draw(chain, state, p)
     state.activation[:] = 0
-    for g in range(layout.source.size):
-        state.counters[0] += _add(chain, state, g)
+    for g in range(layout.groups):
+        state.counters[0] += _add(chain, state, state.weight, g)
         if layout.plastic[g]:
             state.counters[1] += _learn(chain, state, g)
+    for g in range(layout.groups, layout.source.size):
+        state.counters[0] += _add(chain, state, chain.readout_weight, g)
     state.tick[0] += 1
 
 
@@ -314,15 +331,16 @@ def _neurons(chain: Chain, state: State, p: int) -> int:
 
 
 @njit(cache=True, inline="always")
-def _read(chain: Chain, state: State, target: np.ndarray, active: bool) -> None:
-    """Read the output's error, which is its L."""
-    y, error, signal, spikes = state.y, state.error, state.signal, state.output
-    decay, mantissa, begin = chain.readout_decay, chain.readout_mantissa, state.signal.size - state.y.size
-    for k in range(y.size):
-        y[k] = decayed(y[k], decay) + READOUT_UNIT * spikes[k] if active else 0
-        reached = (y[k] * mantissa) >> READOUT_SHIFT
-        error[k] = min(ERROR_ONE, max(-ERROR_ONE, reached - ERROR_ONE * target[k])) if active else 0
-        signal[begin + k] = error[k]
+def _read(
+    chain: Chain, state: State, row: int, arriving: np.ndarray, begin: int, unit: int, target: np.ndarray, active: bool
+) -> None:
+    """Read the error of one read-out, which takes `arriving` from `begin` on, in multiples of `unit`."""
+    y, error, own, first = state.y, state.error, np.uint64(row * target.size), np.uint64(begin)
+    decay, mantissa = chain.readout_decay[row], chain.readout_mantissa[row]
+    for k in range(np.uint64(target.size)):
+        y[own + k] = decayed(y[own + k], decay) + unit * np.int64(arriving[first + k]) if active else 0
+        reached = (y[own + k] * mantissa) >> READOUT_SHIFT
+        error[own + k] = min(ERROR_ONE, max(-ERROR_ONE, reached - ERROR_ONE * np.int64(target[k]))) if active else 0
 
 
 @njit(cache=True, inline="always")
@@ -330,11 +348,11 @@ def _hear(chain: Chain, state: State, p: int) -> None:
     """Return L of hidden neurons in `signal`; the error is that of the step before."""
     error, signal, firing, feedback = state.error, state.signal, state.firing, chain.feedback
     exponent, regularizer, target_rate = chain.feedback_exponent[p], chain.regularizer[p], chain.target_rate[p]
-    begin, end = chain.layout.first[p], chain.layout.first[p + 1]
+    begin, end, own = chain.layout.first[p], chain.layout.first[p + 1], chain.hears[p]
     for i in range(begin, end):
         signal[i] = 0
-    for k in range(error.size):
-        heard = error[k]
+    for k in range(np.uint64(len(feedback))):
+        heard = error[own + k]
         for j in range(begin, end):
             signal[j] += heard * feedback[k, j]
     for n in range(begin, end):
@@ -369,13 +387,13 @@ def noise(seed: int, tick: int, population: int, neuron: Any) -> Any:
 
 
 @njit(cache=True, inline="always")
-def _add(chain: Chain, state: State, g: int) -> int:
+def _add(chain: Chain, state: State, weight: np.ndarray, g: int) -> int:
     """Add the shifted sums of one group of synapses and return how many of them spikes passed."""
     layout, total, activation, exponent = chain.layout, state.total, state.activation, chain.exponent[g]
     begin, end = layout.first[layout.target[g]], layout.first[layout.target[g] + 1]
     for i in range(begin, end):
         total[i] = 0
-    passed = add(layout, g, state.weight, state.spikes, total)
+    passed = add(layout, g, weight, state.spikes, total)
     for j in range(begin, end):
         activation[j] += total[j] << exponent if exponent > 0 else total[j] >> -exponent
     return passed

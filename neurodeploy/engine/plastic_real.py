@@ -11,10 +11,10 @@ from numba import njit
 from neurodeploy.ir.nodes import Reset
 from neurodeploy.ir.onchip import (
     RATE_SHIFT,
+    LocalReadout,
     PlasticProgram,
     RealFactor,
     RealNeuron,
-    RealReadout,
 )
 
 RESETS = tuple(Reset)
@@ -31,10 +31,12 @@ Arrays = tuple[np.ndarray, ...]
 class Layout(NamedTuple):
     """Where things lie in flat arrays, one population after the other, and the program's times.
 
-    Neurons of population p are first[p] ... first[p + 1] - 1; inputs follow the output as one population more. Groups g
-    of synapses stand in the order of `PlasticProgram.weights`: `source` and `target` are the populations they connect,
-    `weight` and `trace` where those of a group begin, weights (pre, post) and traces (pre,). Offsets are unsigned:
-    Numba tests every signed index for being negative, and such loops are not vectorized.
+    Neurons of population p are first[p] ... first[p + 1] - 1; local read-outs, in the order of the populations they
+    belong to, follow the output as populations more, and inputs as the last. Groups g of synapses stand in the order of
+    `PlasticProgram.weights`: `source` and `target` are the populations they connect, `weight` and `trace` where those
+    of a group begin, weights (pre, post) and traces (pre,). From `groups` on they lead to the local read-outs, and
+    `weight` is where they begin among such. Offsets are unsigned: Numba tests every signed index for being negative,
+    and such loops are not vectorized.
     """
 
     first: np.ndarray
@@ -43,13 +45,18 @@ class Layout(NamedTuple):
     weight: np.ndarray
     trace: np.ndarray
     plastic: np.ndarray
+    groups: int
     populations: int
     steps: int
     start: int
 
 
 class Chain(NamedTuple):
-    """What does not change, per neuron or per population; `feedback` is (output, neuron)."""
+    """What does not change, per neuron or per population; `feedback` is (output, neuron).
+
+    `kappa` and `goal` are per read-out: the output's, then the local ones'. `hears` is where the error begins that a
+    population hears, and `readout_weight` holds all G, each (neuron, output).
+    """
 
     layout: Layout
     beta: np.ndarray
@@ -62,14 +69,17 @@ class Chain(NamedTuple):
     regularizer: np.ndarray
     target_rate: np.ndarray
     trace_beta: np.ndarray
-    kappa: float
-    goal: float
+    hears: np.ndarray
+    readout_weight: np.ndarray
+    kappa: np.ndarray
+    goal: np.ndarray
 
 
 class State(NamedTuple):
     """What does, laid out as `Layout` says; `activation` is what the synapses summed up for the next step.
 
-    Only `spikes` has places for the inputs; `output` is its part that the last population writes.
+    Only `spikes` has places for the inputs, and only it and `activation` for local read-outs; `output` is the part of
+    `spikes` that the last population writes. `y` and `error` are (read-out, output), flat, the output's own first.
     """
 
     v: np.ndarray
@@ -91,12 +101,14 @@ class State(NamedTuple):
 
 def layout_of(program: PlasticProgram) -> Layout:
     """Return where the parts of a program lie."""
-    populations = program.populations
-    sizes = [*(population.size for population in populations), program.inputs]
+    populations, local = program.populations, local_readouts(program)
+    sizes = [*(population.size for population in populations), *(program.output.size for _ in local), program.inputs]
     groups = [(p, s) for p, population in enumerate(populations) for s in population.synapses]
-    target = np.array([p for p, _ in groups])
-    source = np.array([p - 1 if s is populations[p].forward else p for p, s in groups]) % len(sizes)
+    target = np.array([*(p for p, _ in groups), *range(len(populations), len(sizes) - 1)])
+    before = [len(sizes) - 1, *range(len(populations) - 1)]
+    source = np.array([*(before[p] if s is populations[p].forward else p for p, s in groups), *(p for p, _ in local)])
     shapes = np.array([synapses.weight.shape for _, synapses in groups])
+    read = [readout.synapses.weight.size for _, readout in local]
 
     def offsets(lengths: Sequence[int] | np.ndarray) -> np.ndarray:
         return np.concatenate([[0], np.cumsum(lengths)]).astype(np.uint64)
@@ -105,13 +117,33 @@ def layout_of(program: PlasticProgram) -> Layout:
         offsets(sizes),
         source,
         target,
-        offsets(shapes.prod(1)),
+        np.concatenate([offsets(shapes.prod(1))[:-1], offsets(read)[:-1]]),
         offsets(shapes[:, 1]),
         np.array([synapses.plastic for _, synapses in groups]),
+        len(groups),
         len(populations),
         program.steps,
         program.start,
     )
+
+
+def local_readouts(program: PlasticProgram) -> list[tuple[int, LocalReadout]]:
+    """Return the local read-outs, each with the number of its population."""
+    return [(p, population.readout) for p, population in enumerate(program.populations) if population.readout]
+
+
+def hears_of(program: PlasticProgram) -> np.ndarray:
+    """Return where the error that each population hears begins: the output's, or that of its own read-out."""
+    hears = np.zeros(len(program.populations), np.uint64)
+    for row, (p, _) in enumerate(local_readouts(program), start=1):
+        hears[p] = row * program.output.size
+    return hears
+
+
+def readout_weights(program: PlasticProgram, kind: type) -> np.ndarray:
+    """Return the weights of all local read-outs, one after the other, each (neuron, output) in C order."""
+    flat = [np.empty(0), *(readout.synapses.weight.T.ravel() for _, readout in local_readouts(program))]
+    return np.concatenate(flat).astype(kind)
 
 
 def per_neuron(program: PlasticProgram, values: Sequence[np.ndarray | float], kind: type) -> np.ndarray:
@@ -129,8 +161,7 @@ def feedback_of(program: PlasticProgram, kind: type) -> np.ndarray:
 
 def lay_out(program: PlasticProgram, steps: int) -> Chain:
     """Return the constants of a real program; `steps` is for the arithmetic that draws."""
-    readout = program.readout
-    assert isinstance(readout, RealReadout)
+    readouts = [program.readout, *(local.readout for _, local in local_readouts(program))]
     neurons: list[RealNeuron] = [population.neuron for population in program.populations]  # type: ignore[misc]
     factors: list[RealFactor] = [population.factor for population in program.populations]  # type: ignore[misc]
 
@@ -149,29 +180,31 @@ def lay_out(program: PlasticProgram, steps: int) -> Chain:
         of_factors("regularizer"),
         of_factors("target_rate"),
         np.array([neuron.beta.flat[0] for neuron in neurons], np.float64),
-        float(readout.kappa),
-        float(readout.goal),
+        hears_of(program),
+        readout_weights(program, np.float64),
+        np.array([readout.kappa for readout in readouts], np.float64),  # type: ignore[union-attr]
+        np.array([readout.goal for readout in readouts], np.float64),  # type: ignore[union-attr]
     )
 
 
 def at_rest(program: PlasticProgram, weight: np.ndarray) -> State:
     """Return the state before the first step; `weight` is `flat_weights`, changed where it is."""
     layout, outputs = layout_of(program), program.output.size
-    neurons, places = layout.first[-2:].astype(int)
-    spikes = np.zeros(places, np.uint8)
+    neurons, silent, places = layout.first[[layout.populations, -2, -1]].astype(int)
+    spikes, rows = np.zeros(places, np.uint8), 1 + len(local_readouts(program))
     return State(
         v=np.zeros(neurons),
         over=np.zeros(neurons),
         psi=np.zeros(neurons),
         spikes=spikes,
         output=spikes[neurons - outputs : neurons],
-        activation=np.zeros(neurons),
+        activation=np.zeros(silent),
         firing=per_neuron(program, [population.factor.target_rate for population in program.populations], np.float64),
         factor=np.zeros(neurons),
         weight=weight,
         trace=np.zeros(int(layout.trace[-1])),
-        y=np.zeros(outputs),
-        error=np.zeros(outputs),
+        y=np.zeros(rows * outputs),
+        error=np.zeros(rows * outputs),
         tick=np.zeros(1, np.int64),
         fired=np.zeros(layout.populations, np.int64),
         counters=np.zeros(2, np.int64),
@@ -213,14 +246,21 @@ def advance(chain: Chain, state: State, inputs: np.ndarray, target: np.ndarray) 
             state.fired[p] += _neurons(chain, state, p)
     for p in range(last):
         _hear(chain, state, p)
-    _read(chain, state, target, at > last)
+    _read(chain, state, 0, state.output, 0, target, at > last)
+    hear_oneself(layout, state.error, state.factor)
+    for g in range(layout.groups, layout.source.size):
+        active = 0 <= at - 2 - layout.source[g] < layout.steps
+        row, begin = 1 + g - layout.groups, layout.first[layout.target[g]]
+        _read(chain, state, row, state.activation, begin, target, active)
     for p in range(layout.populations):
         _weigh(chain, state, p)
     state.activation[:] = 0
-    for g in range(layout.source.size):
+    for g in range(layout.groups):
         state.counters[0] += add(layout, g, state.weight, state.spikes, state.activation)
         if layout.plastic[g]:
             state.counters[1] += _learn(chain, state, g)
+    for g in range(layout.groups, layout.source.size):
+        state.counters[0] += add(layout, g, chain.readout_weight, state.spikes, state.activation)
     state.tick[0] += 1
 
 
@@ -242,7 +282,7 @@ def rest(v: np.ndarray, over: np.ndarray, psi: np.ndarray, spikes: np.ndarray) -
 @njit(cache=True, inline="always")
 def enter(layout: Layout, inputs: np.ndarray, spikes: np.ndarray) -> None:
     """Give the inputs' spikes their places."""
-    begin = layout.first[layout.populations]
+    begin = layout.first[layout.first.size - 2]
     for i in range(np.uint64(inputs.size)):
         spikes[begin + i] = inputs[i]
 
@@ -282,26 +322,35 @@ def _neurons(chain: Chain, state: State, p: int) -> int:
 
 
 @njit(cache=True, inline="always")
-def _read(chain: Chain, state: State, target: np.ndarray, active: bool) -> None:
-    """Read the output's error, which is its L."""
-    y, error, factor, spikes, kappa, goal = state.y, state.error, state.factor, state.output, chain.kappa, chain.goal
-    begin = factor.size - y.size
-    for k in range(y.size):
-        y[k] = kappa * y[k] + spikes[k] if active else 0.0
-        error[k] = min(1.0, max(-1.0, y[k] / goal - target[k])) if active else 0.0
-        factor[begin + k] = error[k]
+def _read(
+    chain: Chain, state: State, row: int, arriving: np.ndarray, begin: int, target: np.ndarray, active: bool
+) -> None:
+    """Read the error of one read-out, which takes `arriving` from `begin` on."""
+    y, error, kappa, goal, own = state.y, state.error, chain.kappa[row], chain.goal[row], np.uint64(row * target.size)
+    first = np.uint64(begin)
+    for k in range(np.uint64(target.size)):
+        y[own + k] = kappa * y[own + k] + arriving[first + k] if active else 0.0
+        error[own + k] = min(1.0, max(-1.0, y[own + k] / goal - target[k])) if active else 0.0
+
+
+@njit(cache=True, inline="always")
+def hear_oneself(layout: Layout, error: np.ndarray, signal: np.ndarray) -> None:
+    """Return the output's own error as its L."""
+    begin, end = layout.first[layout.populations - 1], layout.first[layout.populations]
+    for k in range(end - begin):
+        signal[begin + k] = error[k]
 
 
 @njit(cache=True, inline="always")
 def _hear(chain: Chain, state: State, p: int) -> None:
     """Return L of hidden neurons in `factor`; the error is that of the step before."""
     error, factor, firing, feedback = state.error, state.factor, state.firing, chain.feedback
-    regularizer, target_rate = chain.regularizer[p], chain.target_rate[p]
+    regularizer, target_rate, own = chain.regularizer[p], chain.target_rate[p], chain.hears[p]
     begin, end = chain.layout.first[p], chain.layout.first[p + 1]
     for i in range(begin, end):
         factor[i] = regularizer * (firing[i] - target_rate)
-    for k in range(error.size):
-        heard = error[k]
+    for k in range(np.uint64(len(feedback))):
+        heard = error[own + k]
         for j in range(begin, end):
             factor[j] += heard * feedback[k, j]
 

@@ -8,11 +8,15 @@ every time step n, counted from 0 where a sample's first input enters:
     output      y(n) = kappa y(n-1) + z(n)          err(n) = clip(y(n) / goal - target, -1, 1)       L(n) = err(n)
     hidden      r(n) = r(n-1) + (z(n) - r(n-1)) / 64
                 L(n) = B err(n-1) + regularizer (r(n) - rate)
+                err: the output's, or, where the population has one, its own read-out's
+    read-out    y(n) = kappa y(n-1) + G z(n-1)      err(n) as the output's, with a goal of its own
     synapses    sum up W z_pre(n) for step n + 1; then the rule changes W by what is there in step n
 
 A population rests (z = psi = err = 0, states zero) outside its own `steps` steps, of which the first is n = p; a sample
-takes steps + P steps, so that the last error has come back before the next sample begins. The error meets population p
-P - p + 1 steps after the spikes it is about, since every connection takes one. Traces know no samples and run on.
+takes steps + P steps, so that the last error has come back before the next sample begins. The output's error meets
+population p P - p + 1 steps after the spikes it is about, since every connection takes one; that of its own read-out,
+which rests (y = err = 0) outside `steps` steps from n = p + 1 on, two steps after, whatever P is. Traces know no
+samples and run on.
 """
 
 from __future__ import annotations
@@ -41,6 +45,14 @@ EPROP = Rule(
 The potential of step n holds inputs up to n - 1, hence eps'; beta eps' is what is left of it in step n, and what a
 chip's own trace holds before it adds the spike of the step.
 """
+
+DECOLLE = replace(
+    EPROP,
+    name="decolle",
+    signal=Signal.LOCAL_READOUT,
+    source="Kaiser, Mostafa & Neftci 2020, Frontiers in Neuroscience 14:424, online and without the read-outs' offsets",
+)
+"""DECOLLE as a chip runs it: e-prop's table with L from a read-out of the population's own, B being G transposed."""
 
 WEIGHT_MIN, WEIGHT_MAX = -256, 255
 """A weight that learns has eight bits and a sign; static ones are even, so learned ones lose a bit when frozen."""
@@ -102,7 +114,8 @@ class RealFactor:
     """How a neuron makes its third factor, rate psi L.
 
     Args:
-        feedback: B, float64 (post, output); None for the output, which hears its own error.
+        feedback: B, float64 (post, output); None for the output, which hears its own error. DECOLLE's is G transposed,
+            of the local read-out.
         rate: of learning, in membrane units; 0 keeps the synapses as they are.
         width: of psi, in thresholds.
         regularizer: weight of the firing rate in L.
@@ -142,7 +155,7 @@ class IntegerFactor:
 
 @dataclass(frozen=True)
 class RealReadout:
-    """y = kappa y + z, err = clip(y / goal - target, -1, 1)."""
+    """y = kappa y + z, err = clip(y / goal - target, -1, 1); a local read-out adds G z of the step before instead."""
 
     kappa: float
     goal: float
@@ -150,10 +163,26 @@ class RealReadout:
 
 @dataclass(frozen=True)
 class IntegerReadout:
-    """y = trunc0(y (4096 - decay) / 4096) + 64 z, err = clip((y mantissa >> 12) - 127 target, -127, 127)."""
+    """y = trunc0(y (4096 - decay) / 4096) + 64 z, err = clip((y mantissa >> 12) - 127 target, -127, 127).
+
+    A local read-out adds G z of the step before, shifted by the exponent of G, instead of 64 z.
+    """
 
     decay: int
     mantissa: int
+
+
+@dataclass(frozen=True, eq=False)
+class LocalReadout:
+    """A read-out of a hidden population's own, a unit per output, whose error that population hears instead.
+
+    Args:
+        synapses: G, weight (output, neuron), static.
+        readout: how its error comes about.
+    """
+
+    synapses: RealSynapses | IntegerSynapses
+    readout: RealReadout | IntegerReadout
 
 
 class Postsynaptic:
@@ -179,6 +208,7 @@ class PlasticPopulation(Postsynaptic):
         neuron: without a synaptic current (an integer one has du 4096).
         forward: from the population before, or from the input.
         recurrent: from itself, one step later, or None.
+        readout: of a hidden population's own, or None: it hears the output's error.
     """
 
     name: str
@@ -186,6 +216,7 @@ class PlasticPopulation(Postsynaptic):
     forward: RealSynapses | IntegerSynapses
     recurrent: RealSynapses | IntegerSynapses | None
     factor: RealFactor | IntegerFactor
+    readout: LocalReadout | None = None
 
 
 class Chain(ABC):

@@ -13,13 +13,24 @@ import torch
 from torch import Tensor
 
 from neurodeploy.ir.nodes import Reset
-from neurodeploy.ir.onchip import RATE_SHIFT, PlasticPopulation, PlasticProgram, RealFactor, RealNeuron, RealReadout
+from neurodeploy.ir.onchip import (
+    RATE_SHIFT,
+    IntegerReadout,
+    PlasticPopulation,
+    PlasticProgram,
+    RealFactor,
+    RealNeuron,
+    RealReadout,
+)
 from neurodeploy.learning.interpreter import Values, weight_change
 
 
 @dataclass
 class _State:
-    """A population's membrane, spikes and firing rate, (neuron,); its weights, and what its rule remembers."""
+    """A population's membrane, spikes and firing rate, (neuron,); its weights, and what its rule remembers.
+
+    `read`, y and `error` are of its own read-out, or, in the output, of itself: what arrives there, (output,).
+    """
 
     v: Tensor
     over: Tensor
@@ -28,6 +39,9 @@ class _State:
     activation: Tensor
     firing: Tensor
     weights: list[Tensor]
+    read: Tensor
+    y: Tensor
+    error: Tensor
     memory: list[Values] = field(default_factory=list)
 
 
@@ -41,11 +55,8 @@ def learn_online(
         labels: (sample,).
         trajectory: whether to keep the weights of every step, per group (step, post, pre); otherwise none are.
     """
-    populations, readout = program.populations, program.readout
-    assert isinstance(readout, RealReadout)
-    states = [_at_rest(population) for population in populations]
-    outputs = program.output.size
-    error, y = torch.zeros(outputs, dtype=torch.float64), torch.zeros(outputs, dtype=torch.float64)
+    populations, outputs = program.populations, program.output.size
+    states = [_at_rest(population, outputs) for population in populations]
     predictions, rows = [], [_weights(states)] * program.start
     for sample, label in zip(spikes, labels, strict=True):
         target = torch.zeros(outputs, dtype=torch.float64)
@@ -55,15 +66,15 @@ def learn_online(
             x = torch.as_tensor(sample[n] if n < program.steps else np.zeros(program.inputs)).double()
             for p, (population, state) in enumerate(zip(populations, states, strict=True), start=1):
                 _advance(population, state, n - p, program.steps)
-            before, last = error, states[-1]
-            if 0 <= n - len(populations) < program.steps:
-                y = last.z + (readout.kappa * y if n > len(populations) else 0)
-                error = (y / readout.goal - target).clamp(-1, 1)
-            else:
-                error = torch.zeros_like(error)
-            counts += last.z
-            for population, state in zip(populations, states, strict=True):
-                _learn(program, population, state, x, before, error)
+            output, before = states[-1], [state.error for state in states]
+            output.read = output.z
+            _read(program.readout, output, target, n - len(populations), program.steps)
+            for p, (population, state) in enumerate(zip(populations, states, strict=True), start=1):
+                if population.readout is not None:
+                    _read(population.readout.readout, state, target, n - p - 1, program.steps)
+            counts += output.z
+            for population, state, own in zip(populations, states, before, strict=True):
+                _learn(program, population, state, x, before[-1] if population.readout is None else own)
                 x = state.z
             if trajectory:
                 rows.append(_weights(states))
@@ -76,11 +87,12 @@ def _weights(states: list[_State]) -> list[np.ndarray]:
     return [weight.numpy() for state in states for weight in state.weights]
 
 
-def _at_rest(population: PlasticPopulation) -> _State:
+def _at_rest(population: PlasticPopulation, outputs: int) -> _State:
     zero = torch.zeros(population.size, dtype=torch.float64)
     weights = [torch.tensor(synapses.weight, dtype=torch.float64) for synapses in population.synapses]
     firing = torch.full_like(zero, float(population.factor.target_rate))
-    return _State(zero, zero, zero, zero, zero, firing, weights, [{} for _ in weights])
+    none = torch.zeros(outputs, dtype=torch.float64)
+    return _State(zero, zero, zero, zero, zero, firing, weights, none, none, none, [{} for _ in weights])
 
 
 def _advance(population: PlasticPopulation, state: _State, step: int, steps: int) -> None:
@@ -108,20 +120,34 @@ def _advance(population: PlasticPopulation, state: _State, step: int, steps: int
     state.firing = state.firing + 2.0**-RATE_SHIFT * (state.z - state.firing)
 
 
-def _learn(
-    program: PlasticProgram, population: PlasticPopulation, state: _State, x: Tensor, before: Tensor, error: Tensor
-) -> None:
-    """Sum up for the next step, then change the weights by what the rule says of this one."""
+def _read(readout: RealReadout | IntegerReadout, state: _State, target: Tensor, step: int, steps: int) -> None:
+    """Read the error off what arrives; `step` is the read-out's own, outside 0 ... steps - 1 it rests."""
+    assert isinstance(readout, RealReadout)
+    if 0 <= step < steps:
+        state.y = state.read + (readout.kappa * state.y if step > 0 else 0)
+        state.error = (state.y / readout.goal - target).clamp(-1, 1)
+    else:
+        state.y, state.error = torch.zeros_like(state.y), torch.zeros_like(state.error)
+
+
+def _learn(program: PlasticProgram, population: PlasticPopulation, state: _State, x: Tensor, before: Tensor) -> None:
+    """Sum up for the next step, then change the weights by what the rule says of this one.
+
+    Args:
+        before: the error of the step before that the population hears; the output hears its own of this step.
+    """
     factor, neuron = population.factor, population.neuron
     assert isinstance(factor, RealFactor)
     assert isinstance(neuron, RealNeuron)
-    signal = error
+    signal = state.error
     if factor.feedback is not None:
         rate = factor.regularizer * (state.firing - factor.target_rate)
         signal = torch.as_tensor(factor.feedback) @ before + rate
     constants = {"beta": float(neuron.beta.flat[0]), "rate": factor.rate}
     sources = (x, state.z)
     state.activation = torch.stack([w @ s for w, s in zip(state.weights, sources, strict=False)]).sum(0)
+    if population.readout is not None:
+        state.read = torch.as_tensor(population.readout.synapses.weight) @ state.z
     for group, (synapses, source) in enumerate(zip(population.synapses, sources, strict=False)):
         change, state.memory[group] = weight_change(
             program.rule,

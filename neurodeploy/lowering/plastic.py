@@ -12,14 +12,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from neurodeploy.errors import Finding, UnsupportedError, UsageError, raise_all
 from neurodeploy.ir.network import Edge, Network
 from neurodeploy.ir.nodes import LIF, Input, InputKind, Linear
-from neurodeploy.ir.onchip import PlasticPopulation, PlasticProgram, RealFactor, RealNeuron, RealReadout, RealSynapses
+from neurodeploy.ir.onchip import (
+    DECOLLE,
+    EPROP,
+    LocalReadout,
+    PlasticPopulation,
+    PlasticProgram,
+    RealFactor,
+    RealNeuron,
+    RealReadout,
+    RealSynapses,
+)
+from neurodeploy.ir.plasticity import Rule
 
 INITIALS = ("trained", "random")
 INITIAL_GAIN = 2.0
@@ -29,9 +40,12 @@ EPOCH_SEEDS = 1000
 """Seeds of what is drawn while learning are this far apart, an epoch's offset between them."""
 
 
+WayBack = tuple[np.ndarray, LocalReadout | None]
+
+
 @dataclass(frozen=True)
 class OnlineOptions:
-    """How a network learns on its target; see `ir/onchip.py` for the equations.
+    """How a network learns by e-prop on its target; see `ir/onchip.py` for the equations.
 
     Args:
         rate, readout_rate: of hidden and of output synapses, per step, in thresholds.
@@ -57,6 +71,8 @@ class OnlineOptions:
     initial: str = "trained"
     seed: int = 0
 
+    RULE: ClassVar[Rule] = EPROP
+
     def __post_init__(self) -> None:
         claims = [
             (self.rate >= 0, f"rate is {self.rate}"),
@@ -66,8 +82,42 @@ class OnlineOptions:
             (self.width in (1, 2, 4, 8), f"width is {self.width}"),
             (self.regularizer >= 0, f"regularizer is {self.regularizer}"),
             (0 <= self.target_rate <= 1, f"target_rate is {self.target_rate}"),
+            *self.more_claims(),
         ]
         refuse_options(self, claims)
+
+    def more_claims(self) -> list[tuple[bool, str]]:
+        """Return what else must hold of options that add to these."""
+        return []
+
+    def way_back(self, random: np.random.Generator, neurons: int, classes: int) -> WayBack:
+        """Return B (neuron, output) of a hidden population, and its own read-out, if it has one."""
+        return random.normal(size=(neurons, classes)) / np.sqrt(classes), None
+
+
+@dataclass(frozen=True)
+class DecolleOptions(OnlineOptions):
+    """How a network learns by DECOLLE on its target; B is G transposed.
+
+    G is uniform and of variance 1 / classes, as e-prop's B, so that rates mean the same; its goal is such that y / goal
+    is the Y that Kaiser et al. 2020 set beside the target, summed up with kappa. Their offsets are left out.
+
+    Args:
+        scale: xi: within xi / sqrt(neurons) are the weights of Y.
+    """
+
+    scale: float = 1.0
+
+    RULE: ClassVar[Rule] = DECOLLE
+
+    def more_claims(self) -> list[tuple[bool, str]]:
+        return [(self.scale > 0, f"scale is {self.scale}")]
+
+    def way_back(self, random: np.random.Generator, neurons: int, classes: int) -> WayBack:
+        reach = np.sqrt(3 / classes)
+        weight = random.uniform(-reach, reach, (classes, neurons))
+        readout = RealReadout(self.kappa, float(reach * np.sqrt(neurons) / self.scale))
+        return weight.T, LocalReadout(RealSynapses(weight, plastic=False), readout)
 
 
 def refuse_options(options: Any, claims: Iterable[tuple[bool, str]]) -> None:
@@ -108,7 +158,7 @@ def program(network: Network, steps: int, options: OnlineOptions, epoch: int = 0
         bias = sum((edge.bias for edge in (forward, recurrent) if edge is not None and edge.bias is not None), 0.0)
         theta = float(np.mean(node.threshold))
         hidden = name != network.output
-        feedback = random.normal(size=(node.size, classes)) / np.sqrt(classes) if hidden else None
+        feedback, own = options.way_back(random, node.size, classes) if hidden else (None, None)
         factor = RealFactor(
             feedback,
             theta * (options.rate if hidden else options.readout_rate) * options.decay**epoch,
@@ -126,10 +176,11 @@ def program(network: Network, steps: int, options: OnlineOptions, epoch: int = 0
                 if recurrent is None
                 else _synapses(recurrent, plastic, random if draw else None, theta * RECURRENT_GAIN),
                 factor,
+                own,
             )
         )
     seed = EPOCH_SEEDS * options.seed + epoch
-    return PlasticProgram(tuple(populations), RealReadout(options.kappa, options.goal), steps, seed)
+    return PlasticProgram(tuple(populations), RealReadout(options.kappa, options.goal), steps, seed, options.RULE)
 
 
 def chain(network: Network, plastic: tuple[str, ...]) -> Network:

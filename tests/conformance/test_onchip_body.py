@@ -56,9 +56,9 @@ def compiled():
     return made(convolutional())
 
 
-def task(model, *plastic: str, arithmetic: str = "fixed") -> onchip.Task:
-    options = OnlineOptions(LIVELY.rate, LIVELY.readout_rate, plastic=plastic)
-    return onchip.Task(model, "eprop", options, arithmetic)
+def task(model, *plastic: str, rule: str = "eprop") -> onchip.Task:
+    options = onchip.options(rule, rate=LIVELY.rate, readout_rate=LIVELY.readout_rate, plastic=plastic)
+    return onchip.Task(model, rule, options, "fixed")
 
 
 def payloads(chosen: onchip.Task) -> tuple[np.ndarray, np.ndarray]:
@@ -66,10 +66,14 @@ def payloads(chosen: onchip.Task) -> tuple[np.ndarray, np.ndarray]:
     return chosen.payloads(samples.inputs), samples.labels
 
 
-@pytest.mark.parametrize("plastic", [("out",), ("hidden", "out"), ("hidden",)], ids=str)
-def test_lava_with_the_body_in_the_same_program_learns_what_the_engine_learns_from_its_spikes(compiled, plastic):
+@pytest.mark.parametrize(
+    ("rule", "plastic"),
+    [("eprop", ("out",)), ("eprop", ("hidden", "out")), ("eprop", ("hidden",)), ("decolle", ("hidden", "out"))],
+    ids=str,
+)
+def test_lava_with_the_body_in_the_same_program_learns_what_the_engine_learns_from_its_spikes(compiled, rule, plastic):
     """Bit for bit after every step, with Lava's learning engine and fused."""
-    chosen = task(compiled, *plastic)
+    chosen = task(compiled, *plastic, rule=rule)
     inputs, labels = payloads(chosen)
     program, spikes = chosen.program(0), chosen.spikes(inputs)
     ours = onchip.plastic.trajectory(program, spikes, labels)

@@ -10,14 +10,14 @@ import pytest
 from neurodeploy.backends.loihi2.learn import learn as learn_on_lava
 from neurodeploy.backends.loihi2.plastic_formats import frozen_program
 from neurodeploy.backends.loihi2.quantize import quantize
-from neurodeploy.engine.plastic import PlasticEngine, learn
+from neurodeploy.engine.plastic import PlasticEngine, learn, trajectory
 from neurodeploy.engine.plastic_integer import _learn
 from neurodeploy.ir.nodes import Reset
 from neurodeploy.ir.onchip import RATE_ONE, PlasticProgram
 from neurodeploy.learning.online import learn_online
 from neurodeploy.lowering.plastic import OnlineOptions
 from neurodeploy.lowering.plastic import program as plastic_program
-from tests.plastic_programs import LIVELY, integer, network, real, samples
+from tests.plastic_programs import LIVELY, LOCAL, integer, network, real, relative, samples
 
 RELATIVE = 1e-9
 SHAPES = [
@@ -27,6 +27,9 @@ SHAPES = [
     {"bias": 0.05},
     *({"reset": reset} for reset in Reset if reset is not Reset.SUBTRACT_NEXT_STEP),
     {"beta": 0.75},
+    {"options": LOCAL},
+    {"options": LOCAL, "recurrent": True, "bias": 0.05},
+    {"options": LOCAL, "sizes": (16, 12, 9, 4), "recurrent": True},
 ]
 
 
@@ -39,23 +42,26 @@ def changed(program: PlasticProgram, weights: tuple[np.ndarray, ...]) -> bool:
     )
 
 
-def relative(expected: tuple[np.ndarray, ...], actual: tuple[np.ndarray, ...]) -> float:
-    return max(float(np.abs(a - b).max() / np.abs(a).max()) for a, b in zip(expected, actual, strict=True))
+def told(shape: dict) -> str:
+    """Return the name of a case."""
+    options = shape.get("options", LIVELY)
+    return ", ".join([options.RULE.name, *(f"{name} {value}" for name, value in shape.items() if name != "options")])
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("shape", SHAPES, ids=told)
 def test_engine_learns_what_the_rules_table_says_in_pytorch(shape):
-    """Real numbers: the weights of the engine are those of the table, read literally, to 1e-9; so are predictions."""
+    """Real numbers: after every step the engine's weights are those of the table, read literally, to 1e-9."""
     program = real(**shape)
     spikes, labels = samples()
-    weights, predictions, _ = learn_online(program, spikes, labels)
+    weights, predictions, path = learn_online(program, spikes, labels, trajectory=True)
     run = learn(program, spikes, labels)
     assert changed(program, weights)
     assert relative(weights, run.weights) < RELATIVE
+    assert relative(path, trajectory(program, spikes, labels)) < RELATIVE
     assert np.array_equal(predictions, run.predictions)
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("shape", SHAPES, ids=told)
 def test_lavas_learning_engine_and_the_fused_process_learn_what_the_engine_learns_in_real_numbers(shape):
     """To 1e-9 after every step: Lava's decay of third factors is compensated by the neurons that send them."""
     program = real(**shape)
@@ -67,10 +73,10 @@ def test_lavas_learning_engine_and_the_fused_process_learn_what_the_engine_learn
         theirs, paths[model] = learn_on_lava(program, spikes, labels, on="lava-models", model=model, trajectory=True)
         assert relative(theirs.weights, run.weights) < RELATIVE
         assert np.array_equal(theirs.predictions, run.predictions)
-    assert relative(paths["engine"], paths["fused"]) < RELATIVE
+        assert relative(paths[model], trajectory(program, spikes, labels)) < RELATIVE
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("shape", SHAPES, ids=told)
 def test_lavas_learning_engine_and_the_fused_process_learn_what_the_engine_learns_in_integers(shape):
     """Bit for bit after every step, Lava's roundings and fixed seeds included."""
     program = integer(**shape)
@@ -84,7 +90,7 @@ def test_lavas_learning_engine_and_the_fused_process_learn_what_the_engine_learn
         assert all(map(np.array_equal, theirs.weights, run.weights))
         counted = (run.synaptic_operations, run.updates) if model == "fused" else (None, None)
         assert (theirs.synaptic_operations, theirs.updates) == counted
-    assert all(map(np.array_equal, paths["engine"], paths["fused"]))
+        assert all(map(np.array_equal, paths[model], trajectory(program, spikes, labels)))
 
 
 @pytest.mark.parametrize("made", [real, integer])
@@ -112,10 +118,10 @@ def test_extreme_rates_saturate_alike(made):
 
 
 @pytest.mark.parametrize("model", ["fused", "engine"])
-@pytest.mark.parametrize("made", [real, integer])
-def test_the_real_runtime_learns_the_same(made, model):
+@pytest.mark.parametrize(("made", "options"), [(real, LIVELY), (integer, LIVELY), (integer, LOCAL)])
+def test_the_real_runtime_learns_the_same(made, options, model):
     """Lava's runtime, in its own processes, ends with the engine's weights and predictions."""
-    program = made(recurrent=True)
+    program = made(options, recurrent=True)
     spikes, labels = samples(3)
     run = learn(program, spikes, labels)
     theirs, _ = learn_on_lava(program, spikes, labels, on="lava", model=model)
@@ -201,14 +207,14 @@ def test_an_integer_network_says_when_its_random_numbers_are_used_up():
     """It must be told how many time steps there will be, and fails in the step after, instead of reading on."""
     from neurodeploy.backends.loihi2.lava_models import build_models, registries_restored, step_models
     from neurodeploy.backends.loihi2.plasticity import run_configuration
-    from neurodeploy.backends.loihi2.processes import EPropNetwork, SpikeInput
+    from neurodeploy.backends.loihi2.processes import PlasticNetwork, SpikeInput
 
     program, (spikes, _) = integer(), samples()
     with pytest.raises(ValueError, match="how many time steps"):
-        EPropNetwork(program=program)
+        PlasticNetwork(program=program)
     with registries_restored():
         source, target = SpikeInput(samples=spikes), SpikeInput(samples=np.zeros((1, 1, 4), np.uint8))
-        network = EPropNetwork(program=program, steps=3)
+        network = PlasticNetwork(program=program, steps=3)
         source.s_out.connect(network.s_in)
         target.s_out.connect(network.t_in)
         models = build_models(source, run_configuration(integer=True, graph=False))

@@ -73,7 +73,7 @@ print("alike")
 
 
 def test_the_layer_wired_by_hand_learns_the_weights_of_the_fused_one() -> None:
-    """The example's own wiring, delays and schedule, against `EPropNetwork`, which the engine's tests hold."""
+    """The example's own wiring, delays and schedule, against `PlasticNetwork`, which the engine's tests hold."""
     folder = EXAMPLES / "eprop_in_lava"
     command = [sys.executable, "-c", BOTH_WAYS]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=280, check=False)

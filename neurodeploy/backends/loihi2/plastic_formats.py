@@ -24,6 +24,7 @@ from neurodeploy.ir.onchip import (
     IntegerFactor,
     IntegerReadout,
     IntegerSynapses,
+    LocalReadout,
     PlasticPopulation,
     PlasticProgram,
     RealFactor,
@@ -37,6 +38,8 @@ EVEN_MAX = 254
 FEEDBACK_EXPONENT = -4
 """Errors of seven bits through eight-bit weights, brought to about thirteen."""
 LEAST_EXPONENT = -8
+GOAL_BITS = 10
+"""A local read-out's goal is about 2^10, and its mantissa, hence, about 127 * 2^12 / 2^10."""
 PSI_BITS = 7
 MANTISSA_BITS = 7
 GROWTH = 4.0
@@ -74,14 +77,31 @@ def integer_program(program: Program, real: PlasticProgram, random_start: bool) 
         assert forward is not None
         unit = compiled.scale / 2.0**forward.exponent
         factor = _factor(population, neuron, unit / (impulse * 2.0**quantum))
-        populations.append(PlasticPopulation(population.name, neuron, forward, loop, factor))
-    readout = real.readout
-    assert isinstance(readout, RealReadout)
-    integers = IntegerReadout(
-        decay=round(DECAY_ONE * (1 - readout.kappa)),
-        mantissa=round(ERROR_ONE * 2**READOUT_SHIFT / (READOUT_UNIT * readout.goal)),
-    )
-    return replace(real, populations=tuple(populations), readout=integers)
+        own = None if population.readout is None else _local_readout(population.readout)
+        populations.append(PlasticPopulation(population.name, neuron, forward, loop, factor, own))
+    return replace(real, populations=tuple(populations), readout=_readout(real.readout, READOUT_UNIT))
+
+
+def _readout(real: RealReadout | IntegerReadout, unit: float) -> IntegerReadout:
+    """Return the integer read-out; `unit` is what y holds for a real 1."""
+    assert isinstance(real, RealReadout)
+    mantissa = round(ERROR_ONE * 2**READOUT_SHIFT / (unit * real.goal))
+    return IntegerReadout(round(DECAY_ONE * (1 - real.kappa)), mantissa)
+
+
+def _local_readout(real: LocalReadout) -> LocalReadout:
+    """Return the same in integers, on the scale that leaves the goal and the mantissa about equally fine."""
+    assert isinstance(real.readout, RealReadout)
+    weight, unit = even(real.synapses.weight)
+    exponent = GOAL_BITS - round(log2(unit * real.readout.goal))
+    synapses = IntegerSynapses(weight, plastic=False, exponent=exponent)
+    return LocalReadout(synapses, _readout(real.readout, unit * 2.0**exponent))
+
+
+def even(weight: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return real weights as static eight-bit ones, int32, and how many of their units a real 1 is."""
+    unit = EVEN_MAX / float(np.abs(weight).max())
+    return 2 * np.round(weight * unit / 2).astype(np.int32), unit
 
 
 def frozen_program(program: Program, learned: PlasticProgram) -> Program:
@@ -192,8 +212,7 @@ def _factor(population: PlasticPopulation, neuron: Neuron, per_step: float) -> I
     one_psi, one_signal = reach / 2.0**psi_shift, float(ERROR_ONE)
     feedback, exponent = None, 0
     if real.feedback is not None:
-        unit = EVEN_MAX / float(np.abs(real.feedback).max())
-        feedback = 2 * np.round(real.feedback * unit / 2).astype(np.int32)
+        feedback, unit = even(real.feedback)
         exponent = FEEDBACK_EXPONENT
         one_signal *= unit * 2.0**exponent
     mean = real.rate * per_step / (one_psi * one_signal)

@@ -1,21 +1,23 @@
 """A `PlasticProgram` as Lava Processes that learn: Lava's own learning engine, told what to do by our neurons.
 
-Synapses are stock LearningDense with a Loihi3FLearningRule, neurons `PlasticLIF` and `PlasticReadout`, the error comes
-back through a stock Dense. Nothing is computed by the host while the network learns.
+Synapses are stock LearningDense with a Loihi3FLearningRule, neurons `PlasticLIF` and `PlasticReadout`. What comes back
+through a stock Dense is the output's error, or that of a `LocalReadout` of the population's own, which a stock Dense
+feeds. Nothing is computed by the host while the network learns.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import log2
 from typing import Any
 
 import numpy as np
 
 from neurodeploy.backends.loihi2.processes import (
-    EPropNetwork,
+    LocalReadout,
     PairedNetwork,
     PlasticLIF,
+    PlasticNetwork,
     PlasticReadout,
     PyLearningDenseModelFixedRecorded,
     PyLearningDenseModelFloatRecorded,
@@ -41,6 +43,7 @@ from neurodeploy.errors import Finding, UnsupportedError
 from neurodeploy.ir.onchip import (
     FACTOR_STEP,
     IntegerFactor,
+    IntegerSynapses,
     PlasticPopulation,
     PlasticProgram,
     RealNeuron,
@@ -55,7 +58,7 @@ ERROR_BITS = 8
 WEIGHT_BITS = 8
 DU_FORGETS = 4095
 NETWORKS: dict[type, type[AbstractProcess]] = {
-    PlasticProgram: EPropNetwork,
+    PlasticProgram: PlasticNetwork,
     PhasedProgram: SpideNetwork,
     PairedProgram: PairedNetwork,
 }
@@ -65,13 +68,18 @@ NEURON_SIDE = {"rate", "L", "psi"}
 
 @dataclass(frozen=True, eq=False)
 class PlasticProcesses:
-    """The Processes of a program: one neuron Process and one or two connections per population, keyed by its name."""
+    """The Processes of a program: one neuron Process and one or two connections per population, keyed by its name.
+
+    What brings errors back is `feedback`, of the output or of the `readouts`; `reading` is what these read through.
+    """
 
     program: PlasticProgram
-    neurons: dict[str, AbstractProcess]
-    forward: dict[str, AbstractProcess]
-    recurrent: dict[str, AbstractProcess]
-    feedback: dict[str, AbstractProcess]
+    neurons: dict[str, AbstractProcess] = field(default_factory=dict)
+    forward: dict[str, AbstractProcess] = field(default_factory=dict)
+    recurrent: dict[str, AbstractProcess] = field(default_factory=dict)
+    feedback: dict[str, AbstractProcess] = field(default_factory=dict)
+    reading: dict[str, AbstractProcess] = field(default_factory=dict)
+    readouts: dict[str, AbstractProcess] = field(default_factory=dict)
 
     @property
     def output(self) -> OutPort:
@@ -79,7 +87,7 @@ class PlasticProcesses:
 
     def all(self) -> list[AbstractProcess]:
         """Every Process, in no order that matters."""
-        parts = (self.neurons, self.forward, self.recurrent, self.feedback)
+        parts = (self.neurons, self.forward, self.recurrent, self.feedback, self.reading, self.readouts)
         return [process for part in parts for process in part.values()]
 
     def keep(self, record: LearningRecord) -> None:
@@ -109,7 +117,7 @@ def connect(program: PlasticProgram, spikes: OutPort, target: OutPort) -> Plasti
     Raises:
         UnsupportedError: ND145 when Lava's learning engine cannot express the rule.
     """
-    built = PlasticProcesses(program, {}, {}, {}, {})
+    built = PlasticProcesses(program)
     sender = spikes
     for index, population in enumerate(program.populations):
         neurons = built.neurons[population.name] = _neurons(program, index)
@@ -123,10 +131,17 @@ def connect(program: PlasticProgram, spikes: OutPort, target: OutPort) -> Plasti
         sender = neurons.s_out
     readout = built.neurons[program.output.name]
     target.connect(readout.t_in)
-    for population in program.populations[:-1]:
-        back = built.feedback[population.name] = _feedback(population)
-        readout.err_out.connect(back.s_in)
-        back.a_out.connect(built.neurons[population.name].a_third_factor_in)
+    for index, population in enumerate(program.populations[:-1]):
+        name, neurons, heard = population.name, built.neurons[population.name], readout
+        if population.readout is not None:
+            heard = built.readouts[name] = _local_readout(program, index)
+            reading = built.reading[name] = _static(population.readout.synapses, f"{name}.reading")
+            neurons.s_out.connect(reading.s_in)
+            reading.a_out.connect(heard.a_in)
+            target.connect(heard.t_in)
+        back = built.feedback[name] = _feedback(population)
+        heard.err_out.connect(back.s_in)
+        back.a_out.connect(neurons.a_third_factor_in)
     return built
 
 
@@ -258,21 +273,13 @@ def _synapses(program: PlasticProgram, index: int, recurrent: bool) -> AbstractP
     synapses = population.recurrent if recurrent else population.forward
     assert synapses is not None
     name = f"{population.name}{'.recurrent' if recurrent else '.forward'}"
+    if not synapses.plastic:
+        return _static(synapses, name)
     if isinstance(synapses, RealSynapses):
-        if not synapses.plastic:
-            return Dense(weights=synapses.weight, name=name)
         neuron = population.neuron
         assert isinstance(neuron, RealNeuron)
         tau = float(-1 / np.log(neuron.beta.flat[0]))
         return LearningDense(weights=synapses.weight, name=name, learning_rule=engine_rule(program.rule, tau))
-    formats: dict[str, Any] = {
-        "weight_exp": synapses.exponent,
-        "num_weight_bits": WEIGHT_BITS,
-        "sign_mode": SignMode.MIXED,
-        "name": name,
-    }
-    if not synapses.plastic:
-        return Dense(weights=synapses.weight, **formats)
     neuron = population.neuron
     assert isinstance(neuron, Neuron)
     rule = engine_rule(
@@ -282,22 +289,37 @@ def _synapses(program: PlasticProgram, index: int, recurrent: bool) -> AbstractP
         quantum=synapses.quantum,
         seed=engine_seed(program.seed, index, recurrent),
     )
-    return LearningDense(weights=synapses.weight, learning_rule=rule, **formats)
+    return LearningDense(weights=synapses.weight, learning_rule=rule, name=name, **_formats(synapses.exponent))
+
+
+def _static(synapses: RealSynapses | IntegerSynapses, name: str) -> AbstractProcess:
+    formats = {} if isinstance(synapses, RealSynapses) else _formats(synapses.exponent)
+    return Dense(weights=synapses.weight, name=name, **formats)
 
 
 def _feedback(population: PlasticPopulation) -> AbstractProcess:
     factor = population.factor
+    formats = _formats(factor.exponent) if isinstance(factor, IntegerFactor) else {}
     name = f"{population.name}.feedback"
-    if isinstance(factor, IntegerFactor):
-        return Dense(
-            weights=factor.feedback,
-            weight_exp=factor.exponent,
-            num_weight_bits=WEIGHT_BITS,
-            sign_mode=SignMode.MIXED,
-            num_message_bits=ERROR_BITS,
-            name=name,
-        )
-    return Dense(weights=factor.feedback, num_message_bits=ERROR_BITS, name=name)
+    return Dense(weights=factor.feedback, num_message_bits=ERROR_BITS, name=name, **formats)
+
+
+def _formats(exponent: int) -> dict[str, Any]:
+    """Return what Lava is told of integer weights."""
+    return {"weight_exp": exponent, "num_weight_bits": WEIGHT_BITS, "sign_mode": SignMode.MIXED}
+
+
+def _local_readout(program: PlasticProgram, index: int) -> AbstractProcess:
+    population = program.populations[index]
+    assert population.readout is not None
+    return LocalReadout(
+        shape=(program.output.size,),
+        readout=population.readout.readout,
+        period=program.period,
+        first_step=3 + program.start + index,
+        active_steps=program.steps,
+        name=f"{population.name}.readout",
+    )
 
 
 def _join(synapses: AbstractProcess, neurons: AbstractProcess, plastic: bool) -> None:

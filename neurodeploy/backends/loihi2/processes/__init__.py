@@ -8,8 +8,8 @@ from neurodeploy.backends.loihi2.lava_compat import require_lava
 
 require_lava()
 
-from neurodeploy.backends.loihi2.processes.eprop_network import EPropNetwork  # noqa: E402
 from neurodeploy.backends.loihi2.processes.learning_network import LearningNetwork  # noqa: E402
+from neurodeploy.backends.loihi2.processes.local_readout import LocalReadout  # noqa: E402
 from neurodeploy.backends.loihi2.processes.paired_lif import CompetingLIF, Judge, RewardedLIF  # noqa: E402
 from neurodeploy.backends.loihi2.processes.paired_network import PairedNetwork  # noqa: E402
 from neurodeploy.backends.loihi2.processes.phased_ring import (  # noqa: E402
@@ -18,6 +18,7 @@ from neurodeploy.backends.loihi2.processes.phased_ring import (  # noqa: E402
     PhasedSource,
 )
 from neurodeploy.backends.loihi2.processes.plastic_lif import PlasticLIF, PlasticReadout  # noqa: E402
+from neurodeploy.backends.loihi2.processes.plastic_network import PlasticNetwork  # noqa: E402
 from neurodeploy.backends.loihi2.processes.recorder import Recorder  # noqa: E402
 from neurodeploy.backends.loihi2.processes.resetting_lif import ResettingLIF  # noqa: E402
 from neurodeploy.backends.loihi2.processes.spide_network import SpideNetwork  # noqa: E402
@@ -32,14 +33,15 @@ from neurodeploy.backends.loihi2.processes.taught_input import TaughtInput  # no
 
 __all__ = [
     "CompetingLIF",
-    "EPropNetwork",
     "Judge",
     "LearningNetwork",
+    "LocalReadout",
     "PairedNetwork",
     "PhasedNeurons",
     "PhasedReadout",
     "PhasedSource",
     "PlasticLIF",
+    "PlasticNetwork",
     "PlasticReadout",
     "PyConvModelWide",
     "PyLearningDenseModelFixedRecorded",

@@ -1,4 +1,4 @@
-"""Leaky integrate-and-fire neurons that tell their synapses how to learn: the post-synaptic half of e-prop."""
+"""Leaky integrate-and-fire neurons that tell their synapses how to learn: what e-prop and DECOLLE ask of neurons."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from lava.magma.core.process.variable import Var
 from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
+from neurodeploy.backends.loihi2.processes.local_readout import AbstractPyErrorModelFixed, AbstractPyErrorModelFloat
 from neurodeploy.backends.loihi2.processes.resetting_lif import (
     AbstractPyResettingLIFModel,
     AbstractPyResettingLIFModelFixed,
     AbstractPyResettingLIFModelFloat,
     ResettingLIF,
+    decayed,
 )
 from neurodeploy.engine.plastic_integer import FIRING_DECAY, FIRING_UNIT, noise
 from neurodeploy.ir.onchip import (
-    ERROR_ONE,
     FACTOR_MOST,
     FACTOR_STEP,
     RATE_SHIFT,
-    READOUT_SHIFT,
     READOUT_UNIT,
     IntegerFactor,
     IntegerReadout,
@@ -39,7 +39,7 @@ FACTOR_DECAY = float(np.exp(-1 / np.iinfo(np.uint16).max))
 
 
 class PlasticLIF(ResettingLIF):
-    """`ResettingLIF` neurons that hear a learning signal L and send the third factor of e-prop to their synapses.
+    """`ResettingLIF` neurons that hear a learning signal L and send a third factor to their synapses.
 
         psi = max(0, 1 - |v - vth| / (width vth))          v as it was when it was compared with vth
         r   = r + (s_out - r) / 64                         the neuron's own mean firing rate
@@ -57,8 +57,9 @@ class PlasticLIF(ResettingLIF):
         readout.err_out.connect(back.s_in)
         back.a_out.connect(neurons.a_third_factor_in)
 
-    with `engine_rule` of `backends.loihi2.plasticity` and `EPROP` of `ir.onchip`. The rule has one trace, which decays
-    as the membrane does: all neurons share one dv, and none has a synaptic current (du = 1; fixed point 4095).
+    with `engine_rule` of `backends.loihi2.plasticity` and `EPROP` of `ir.onchip`. If `readout` is the output, this is
+    e-prop; with a `LocalReadout` of these neurons' own it is DECOLLE. The rule has one trace, which decays as the
+    membrane does: all neurons share one dv, and none has a synaptic current (du = 1; fixed point 4095).
 
     Args:
         shape: (neuron,).
@@ -193,27 +194,11 @@ class PyPlasticLIFModelFloat(AbstractPyPlasticLIFModelFloat):
 @implements(proc=PlasticReadout, protocol=LoihiProtocol)
 @requires(CPU)
 @tag("floating_pt")
-class PyPlasticReadoutModelFloat(AbstractPyPlasticLIFModelFloat):
+class PyPlasticReadoutModelFloat(AbstractPyErrorModelFloat, AbstractPyPlasticLIFModelFloat):
     """Double precision."""
 
-    t_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, float)
-    err_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, float)
-    y: np.ndarray = LavaPyType(np.ndarray, float)
-
-    def __init__(self, proc_params: dict) -> None:
-        super().__init__(proc_params)
-        self.readout: RealReadout = proc_params["readout"]
-
     def signal(self, spikes: np.ndarray, local_step: int | None) -> np.ndarray:
-        target = self.t_in.recv()
-        if local_step is None:
-            self.y[:] = 0
-            error = np.zeros_like(self.y)
-        else:
-            self.y[:] = (0 if local_step == 0 else self.readout.kappa * self.y) + spikes
-            error = np.clip(self.y / self.readout.goal - target, -1, 1)
-        self.err_out.send(error)
-        return error
+        return self.told(spikes, local_step)
 
 
 class AbstractPyPlasticLIFModelFixed(AbstractPyPlasticLIFModel, AbstractPyResettingLIFModelFixed):
@@ -249,33 +234,15 @@ class PyPlasticLIFModelFixed(AbstractPyPlasticLIFModelFixed):
     def signal(self, spikes: np.ndarray, local_step: int | None) -> np.ndarray:
         heard = self.a_third_factor_in.recv().astype(np.int64)
         if local_step is not None:
-            self.firing[:] = self.decayed(self.firing, FIRING_DECAY) + spikes * FIRING_UNIT
+            self.firing[:] = decayed(self.firing, FIRING_DECAY) + spikes * FIRING_UNIT
         return heard + ((self.firing - self.factor.target_rate) * self.factor.regularizer >> 12)
 
 
 @implements(proc=PlasticReadout, protocol=LoihiProtocol)
 @requires(CPU)
 @tag("fixed_pt", "bit_approximate_loihi")
-class PyPlasticReadoutModelFixed(AbstractPyPlasticLIFModelFixed):
-    """Integers, see `IntegerReadout`."""
-
-    t_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32, precision=1)
-    err_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=8)
-    y: np.ndarray = LavaPyType(np.ndarray, np.int64, precision=16)
-
-    def __init__(self, proc_params: dict) -> None:
-        super().__init__(proc_params)
-        self.readout: IntegerReadout = proc_params["readout"]
+class PyPlasticReadoutModelFixed(AbstractPyErrorModelFixed, AbstractPyPlasticLIFModelFixed):
+    """Integers."""
 
     def signal(self, spikes: np.ndarray, local_step: int | None) -> np.ndarray:
-        target = self.t_in.recv().astype(np.int64)
-        if local_step is None:
-            self.y[:] = 0
-            error = np.zeros_like(self.y)
-        else:
-            before = np.zeros_like(self.y) if local_step == 0 else self.y
-            self.y[:] = self.decayed(before, self.readout.decay) + READOUT_UNIT * spikes
-            reached = (self.y * self.readout.mantissa) >> READOUT_SHIFT
-            error = np.clip(reached - ERROR_ONE * target, -ERROR_ONE, ERROR_ONE)
-        self.err_out.send(error)
-        return error
+        return self.told(READOUT_UNIT * spikes.astype(np.int64), local_step)

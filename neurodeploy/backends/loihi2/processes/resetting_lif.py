@@ -17,6 +17,7 @@ from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
 from neurodeploy.backends.loihi2.recording import Recording
 from neurodeploy.ir.nodes import Reset
+from neurodeploy.ir.program import DECAY_ONE
 
 
 class ResettingLIF(AbstractProcess):
@@ -85,8 +86,34 @@ class ResettingLIF(AbstractProcess):
         self.bias_exp = Var(shape=(1,), init=bias_exp)
 
 
-class AbstractPyResettingLIFModel(PyLoihiProcessModel):
-    """The sample schedule and the reset rules, which do not depend on the number format."""
+def decayed(state: np.ndarray, decay: int | np.ndarray) -> np.ndarray:
+    """Return state (4096 - decay) / 4096, rounded towards zero."""
+    magnitude = np.abs(state.astype(np.int64)) * (DECAY_ONE - decay) // DECAY_ONE
+    return np.sign(state) * magnitude
+
+
+class AbstractPySampledModel(PyLoihiProcessModel):
+    """The sample schedule: `period`, `first_step` and `active_steps` as of `ResettingLIF`."""
+
+    def __init__(self, proc_params: dict) -> None:
+        super().__init__(proc_params)
+        self.period: int | None = proc_params["period"]
+        self.first_step: int = proc_params["first_step"]
+        self.active_steps: int | None = proc_params["active_steps"]
+
+    def local_step(self) -> int | None:
+        """Return the step within the current sample, or None between samples and before the first."""
+        since_start = self.time_step - self.first_step
+        if since_start < 0:
+            return None
+        if self.period is None:
+            return since_start
+        step = since_start % self.period
+        return step if self.active_steps is None or step < self.active_steps else None
+
+
+class AbstractPyResettingLIFModel(AbstractPySampledModel):
+    """The reset rules, which do not depend on the number format."""
 
     a_in: PyInPort
     s_out: PyOutPort
@@ -97,9 +124,6 @@ class AbstractPyResettingLIFModel(PyLoihiProcessModel):
         super().__init__(proc_params)
         self.reset: Reset = proc_params["reset"]
         self.bias_in_current: bool = proc_params["bias_in_current"]
-        self.period: int | None = proc_params["period"]
-        self.first_step: int = proc_params["first_step"]
-        self.active_steps: int | None = proc_params["active_steps"]
         self.recording: Recording | None = proc_params.get("recording")
         self.decided_at: np.ndarray = np.zeros(0)
 
@@ -127,16 +151,6 @@ class AbstractPyResettingLIFModel(PyLoihiProcessModel):
             self.u[:] = 0
             self.v[:] = 0
         return np.zeros(self.v.shape, bool) if local_step is None else self.step(activation)
-
-    def local_step(self) -> int | None:
-        """Return the step within the current sample, or None between samples and before the first."""
-        since_start = self.time_step - self.first_step
-        if since_start < 0:
-            return None
-        if self.period is None:
-            return since_start
-        step = since_start % self.period
-        return step if step < self.active_steps else None
 
     def step(self, activation: np.ndarray) -> np.ndarray:
         """Update u and v, and return the spikes; `decided_at` is v as it was compared with the threshold."""
@@ -209,7 +223,6 @@ class AbstractPyResettingLIFModelFixed(AbstractPyResettingLIFModel):
     bias_exp: np.ndarray = LavaPyType(np.ndarray, np.int64, precision=3)
 
     STATE_HALF = 1 << 23
-    DECAY_BITS = 12
     ALIGN_BITS = 6
     DU_OFFSET = 1
 
@@ -221,21 +234,16 @@ class AbstractPyResettingLIFModelFixed(AbstractPyResettingLIFModel):
 
     def integrate(self, activation: np.ndarray) -> np.ndarray:
         bias = self.bias()
-        u = self.decayed(self.u, self.du + self.DU_OFFSET) + (activation.astype(np.int64) << self.ALIGN_BITS)
+        u = decayed(self.u, self.du + self.DU_OFFSET) + (activation.astype(np.int64) << self.ALIGN_BITS)
         if self.bias_in_current:
             u = u + bias
         self.u[:] = self.wrapped(u)
-        v = self.decayed(self.v, self.dv) + self.u
+        v = decayed(self.v, self.dv) + self.u
         return v if self.bias_in_current else v + bias
 
     def bias(self) -> np.ndarray:
         exponent = self.bias_exp.item()
         return self.bias_mant << exponent if exponent >= 0 else self.bias_mant >> -exponent
-
-    def decayed(self, state: np.ndarray, decay: int | np.ndarray) -> np.ndarray:
-        """Return state (4096 - decay) / 4096, rounded towards zero."""
-        magnitude = np.abs(state.astype(np.int64)) * ((1 << self.DECAY_BITS) - decay) >> self.DECAY_BITS
-        return np.sign(state) * magnitude
 
     def wrapped(self, u: np.ndarray) -> np.ndarray:
         """Return `u` moved once by 2^24 into (-2^23, 2^23], as stock LIF does; farther values stay outside."""
