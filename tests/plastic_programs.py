@@ -17,7 +17,7 @@ from neurodeploy.lowering.plastic import program as plastic_program
 STEPS = 12
 LIVELY = OnlineOptions(rate=2e-2, readout_rate=2e-2, target_rate=0.2, seed=3)
 """Rates at which a few samples change most weights."""
-LOCAL = DecolleOptions(rate=2e-2, readout_rate=2e-2, target_rate=0.2, seed=3)
+LOCAL = DecolleOptions(rate=2e-2, readout_rate=2e-2, target_rate=0.2, seed=3, local_kappa=0.8)
 """The same for DECOLLE."""
 
 

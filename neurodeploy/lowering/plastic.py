@@ -100,23 +100,30 @@ class DecolleOptions(OnlineOptions):
     """How a network learns by DECOLLE on its target; B is G transposed.
 
     G is uniform and of variance 1 / classes, as e-prop's B, so that rates mean the same; its goal is such that y / goal
-    is the Y that Kaiser et al. 2020 set beside the target, summed up with kappa. Their offsets are left out.
+    is the Y that Kaiser et al. 2020 set beside the target. Their offsets are left out.
 
     Args:
         scale: xi: within xi / sqrt(neurons) are the weights of Y.
+        local_kappa: what is left of a local read-out's sums after a step; theirs keep nothing.
     """
 
+    rate: float = 6e-3
+    regularizer: float = 0.1
     scale: float = 1.0
+    local_kappa: float = 0.0
 
     RULE: ClassVar[Rule] = DECOLLE
 
     def more_claims(self) -> list[tuple[bool, str]]:
-        return [(self.scale > 0, f"scale is {self.scale}")]
+        return [
+            (self.scale > 0, f"scale is {self.scale}"),
+            (0 <= self.local_kappa < 1, f"local_kappa is {self.local_kappa}"),
+        ]
 
     def way_back(self, random: np.random.Generator, neurons: int, classes: int) -> WayBack:
         reach = np.sqrt(3 / classes)
         weight = random.uniform(-reach, reach, (classes, neurons))
-        readout = RealReadout(self.kappa, float(reach * np.sqrt(neurons) / self.scale))
+        readout = RealReadout(self.local_kappa, float(reach * np.sqrt(neurons) / self.scale))
         return weight.T, LocalReadout(RealSynapses(weight, plastic=False), readout)
 
 

@@ -63,9 +63,12 @@ def gradients(program: PlasticProgram, spikes: np.ndarray, label: int, delay: in
 def test_what_a_sample_changes_is_decolles_gradient_with_the_error_two_steps_late():
     """At frozen weights, in both hidden layers alike, which are two and one layer before the output; to 1e-9.
 
-    kappa = 0, as DECOLLE has it; psi one threshold wide, as the triangle is; no rate regularization, no offsets.
+    The output, too, is read without memory, as DECOLLE has it; psi is one threshold wide, as the triangle; there are no
+    rate regularization and no offsets.
     """
-    program = real(replace(LOCAL, kappa=0.0, width=1, regularizer=0.0, rate=0.5, readout_rate=0.5), **DEEP)
+    program = real(
+        replace(LOCAL, kappa=0.0, local_kappa=0.0, width=1, regularizer=0.0, rate=0.5, readout_rate=0.5), **DEEP
+    )
     spikes, labels = samples(1)
     ours = updates(program, spikes[0], labels[0])
     assert all(np.mean(changed != 0) > 1 / 10 for changed in ours)
@@ -135,3 +138,5 @@ def test_back_comes_what_went_out_transposed():
 def test_a_read_out_without_weights_is_refused():
     with pytest.raises(UsageError, match="scale is 0"):
         DecolleOptions(scale=0)
+    with pytest.raises(UsageError, match="local_kappa is 1"):
+        DecolleOptions(local_kappa=1)
