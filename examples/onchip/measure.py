@@ -1,6 +1,6 @@
 """Learns on chip from random weights and draws the curves that the README shows.
 
-    python examples/onchip/measure.py [--only digits|spide|mnist] [--draw | --repeat SAMPLES] [--folder FOLDER]
+    python examples/onchip/measure.py [--only digits|deep|spide|mnist] [--draw | --repeat SAMPLES] [--folder FOLDER]
 
 Every run is kept in results.json and not done again; --draw only draws, --repeat lets Lava's own learning engine repeat
 the first samples of the runs and compares the weights. MNIST takes minutes per run and looks for its files where
@@ -29,15 +29,17 @@ from neurodeploy.ir.nodes import Input, InputKind
 from neurodeploy.learning import on_target, spide
 from neurodeploy.learning.architectures import Neurons, build
 
+ARITHMETICS = {"float": "floating point", "fixed": "8-bit fixed point"}
 GAIN = 2.0
 """Of weights that stay random, as of those that learning begins with."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a figure: what learns, in which arithmetic, from how many seeds."""
+    """One line of a figure: what learns, by which rule, in which arithmetic, from how many seeds."""
 
     name: str
+    rule: str
     arithmetic: str
     options: dict = field(default_factory=dict)
     seeds: int = 5
@@ -46,12 +48,11 @@ class Line:
 
 @dataclass(frozen=True)
 class Figure:
-    """Lines of one rule on one network, of random weights from a seed."""
+    """Lines on one network, of random weights from a seed."""
 
     name: str
     title: str
     dataset: str
-    rule: str
     network: Callable[[int], Network]
     encoding: Encoding
     lines: tuple[Line, ...]
@@ -69,44 +70,56 @@ def ring(hidden: str) -> Callable[[int], Network]:
     return lambda seed: spide.architecture(hidden, source, 10, options, seed)
 
 
-def both(name: str, epochs: int, seeds: int, options: dict, output_only: dict) -> tuple[Line, ...]:
-    """Return what learns by a rule, and the output alone, in both arithmetics."""
+def both(name: str, rule: str, epochs: int, seeds: int, options: dict) -> tuple[Line, ...]:
+    """Return what learns by a rule, in both arithmetics."""
     return tuple(
-        Line(f"{what}, {told}", arithmetic, options | only, seeds, epochs)
-        for what, only in ((name, {}), ("output alone", output_only))
-        for arithmetic, told in (("float", "floating point"), ("fixed", "8-bit fixed point"))
+        Line(f"{name}, {told}", rule, arithmetic, options, seeds, epochs) for arithmetic, told in ARITHMETICS.items()
     )
 
 
 SLOWER = {"rate": 1e-3, "readout_rate": 1e-3, "decay": 0.6}
 LAST, FROZEN = {"plastic": ("lif2",)}, {"rate": 0.0}
+ALONE = "output alone"
 FIGURES = (
     Figure(
         "digits",
-        "digits, 64-64-10, e-prop on chip from random weights",
+        "digits, 64-64-10, on chip from random weights",
         "digits",
-        "eprop",
         layers(64, "64"),
         Encoding("rate", 20),
-        both("e-prop", 10, 5, {}, LAST),
+        (
+            *both("e-prop", "eprop", 10, 5, {}),
+            *both("DECOLLE", "decolle", 10, 5, {}),
+            *both(ALONE, "eprop", 10, 5, LAST),
+        ),
+    ),
+    Figure(
+        "deep",
+        "digits, 64-64-64-10, on chip from random weights",
+        "digits",
+        layers(64, "64-64"),
+        Encoding("rate", 20),
+        (
+            *both("e-prop", "eprop", 10, 5, {}),
+            *both("DECOLLE", "decolle", 10, 5, {}),
+            *both(ALONE, "eprop", 10, 5, {"plastic": ("lif3",)}),
+        ),
     ),
     Figure(
         "spide",
         "digits, 64-30-10 with feedback, SPIDE on chip",
         "digits",
-        "spide",
         ring("30f"),
         Encoding("direct", 30),
-        both("SPIDE", 12, 5, {}, FROZEN),
+        (*both("SPIDE", "spide", 12, 5, {}), *both(ALONE, "spide", 12, 5, FROZEN)),
     ),
     Figure(
         "mnist",
         "MNIST, 784-200-10, e-prop on chip from random weights",
         "mnist",
-        "eprop",
         layers(784, "200"),
         Encoding("rate", 20),
-        both("e-prop", 6, 1, SLOWER, LAST),
+        (*both("e-prop", "eprop", 6, 1, SLOWER), *both(ALONE, "eprop", 6, 1, SLOWER | LAST)),
     ),
 )
 
@@ -120,14 +133,14 @@ def runs(figure: Figure) -> Iterator[tuple[str, Line, int]]:
 def beginning(figure: Figure, line: Line, seed: int) -> tuple[CompiledModel, Any]:
     """Return a compiled network of random weights, and how it learns."""
     start = neurodeploy.compile(figure.network(seed), "loihi2-sim", encoding=figure.encoding)
-    return start, onchip.options(figure.rule, **line.options, initial="random", seed=seed)
+    return start, onchip.options(line.rule, **line.options, initial="random", seed=seed)
 
 
 def measure(figure: Figure, line: Line, seed: int) -> dict:
     """Return the curve of one run, and the test accuracy of what it learned as deployed."""
     start, options = beginning(figure, line, seed)
     _, outcome = neurodeploy.learn(
-        start, figure.dataset, rule=figure.rule, arithmetic=line.arithmetic, epochs=line.epochs, options=options
+        start, figure.dataset, rule=line.rule, arithmetic=line.arithmetic, epochs=line.epochs, options=options
     )
     return {"curve": [row["test_accuracy"] for row in outcome["curve"]], "deployed": outcome["accuracy_after"]}
 
@@ -135,7 +148,7 @@ def measure(figure: Figure, line: Line, seed: int) -> dict:
 def repeat(figure: Figure, line: Line, samples: int) -> str:
     """Repeat the first samples of a run in Lava's real runtime, by its own learning engine, and say how it compares."""
     start, options = beginning(figure, line, 0)
-    task, data = onchip.Task(start, figure.rule, options, line.arithmetic), datasets.load(figure.dataset, "train")
+    task, data = onchip.Task(start, line.rule, options, line.arithmetic), datasets.load(figure.dataset, "train")
     inputs, labels = on_target.presented(data, task.encoding, np.arange(len(data.labels)), 0, 0, samples)
     spikes, program = task.spikes(task.payloads(inputs)), task.program(0)
     ours = task.rule.engine.learn(program, spikes, labels)
@@ -149,18 +162,21 @@ def repeat(figure: Figure, line: Line, samples: int) -> str:
 
 
 def draw(figure: Figure, results: dict, folder: Path) -> None:
-    """Draw the mean over seeds of test accuracy against epochs."""
-    drawn = {}
-    for line in figure.lines:
-        curves = [results[key]["curve"] for key, of, _ in runs(figure) if of is line and key in results]
-        if curves:
-            drawn[line.name] = (
-                [float(epoch + 1) for epoch in range(line.epochs)],
-                [100 * fmean(values) for values in zip(*curves, strict=True)],
-            )
-    if drawn:
-        panel = plots.Panel("", "epoch", "test accuracy (%)", drawn)
-        plots.lines([panel], figure.title, folder / f"{figure.name}.png")
+    """Draw the mean over seeds of test accuracy against epochs, each arithmetic beside the other."""
+    panels = []
+    for arithmetic, told in ARITHMETICS.items():
+        drawn = {}
+        for line in figure.lines:
+            curves = [results[key]["curve"] for key, of, _ in runs(figure) if of is line and key in results]
+            if curves and line.arithmetic == arithmetic:
+                drawn[line.name.removesuffix(f", {told}")] = (
+                    [float(epoch + 1) for epoch in range(line.epochs)],
+                    [100 * fmean(values) for values in zip(*curves, strict=True)],
+                )
+        if drawn:
+            panels.append(plots.Panel(told, "epoch", "test accuracy (%)", drawn))
+    if panels:
+        plots.lines(panels, figure.title, folder / f"{figure.name}.png")
 
 
 def table(figure: Figure, results: dict) -> Iterator[str]:
@@ -183,7 +199,7 @@ def main() -> None:
     results = json.loads(kept.read_text()) if kept.exists() else {}
     for figure in FIGURES:
         if given.repeat and given.only in (None, figure.name):
-            for line in figure.lines[:2]:
+            for line in (line for line in figure.lines if not line.name.startswith(ALONE)):
                 print(figure.name, line.name, repeat(figure, line, given.repeat), sep=": ", flush=True)
         elif given.only in (None, figure.name):
             for key, line, seed in runs(figure):

@@ -48,7 +48,7 @@ def test_curves_are_drawn_from_the_committed_results(tmp_path) -> None:
     """Without learning again, which takes an hour."""
     shutil.copy(EXAMPLES / "onchip" / "results.json", tmp_path)
     said = said_by("onchip/measure.py", "--draw", "--folder", str(tmp_path))
-    assert len(re.findall(r"digits +e-prop.* 5 seeds", said)) == 2
+    assert len(re.findall(r"(?:digits|deep) +(?:e-prop|DECOLLE).* 5 seeds", said)) == 8
     assert (tmp_path / "digits.png").stat().st_size > 10_000
 
 
