@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import cached_property
 from types import ModuleType
 from typing import Any
 
@@ -45,7 +46,7 @@ class PlasticEngine:
         self.flat_weights = flat_weights(program)
         self.state: Any = self.arithmetic.at_rest(program, self.flat_weights)
 
-    @property
+    @cached_property
     def weights(self) -> tuple[np.ndarray, ...]:
         """The weights as they are now, in the order of the program's; the engine's own memory."""
         shapes = [weight.shape for weight in self.program.weights]

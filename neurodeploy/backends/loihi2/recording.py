@@ -36,8 +36,9 @@ class LearningRecord:
         if time_step <= len(self.spikes):
             self.spikes[time_step - 1] = spikes
             self.counters[:] = counters
-            for rows, weight in zip(self.weights, weights, strict=True):
-                write_weights(rows, time_step, weight)
+            if time_step == len(self.spikes) or len(self.weights[0]) > 1:
+                for rows, weight in zip(self.weights, weights, strict=True):
+                    write_weights(rows, time_step, weight)
         self.clock[0] = time_step
 
     def of_output(self) -> Recording:
