@@ -79,7 +79,10 @@ Dt = Annotated[float | None, typer.Option("--dt", metavar="SECONDS", help="What 
 TrustPickle = Annotated[bool, typer.Option("--trust-pickle", help="Open files that run code when opened.")]
 Data = Annotated[str, typer.Option("--data", metavar="DATA", help="A dataset's name (digits, mnist, ...), or an .npz.")]
 Limit = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Use the first N samples only.")]
-On = Annotated[str, typer.Option("--on", metavar="WHERE", help="engine, lava (its real runtime) or lava-models.")]
+On = Annotated[
+    str,
+    typer.Option("--on", metavar="WHERE", help="engine, or one of the target's: see `targets`."),
+]
 Timeout = Annotated[float | None, typer.Option("--timeout", metavar="SECONDS", min=0, help="Give up on Lava after.")]
 
 
@@ -269,8 +272,11 @@ def run(
 def verify(
     artifact: Artifact,
     against: Annotated[
-        str, typer.Option("--against", metavar="WHOM", help="lava, lava-models, engine (the reference) or source.")
-    ] = "lava",
+        str | None,
+        typer.Option(
+            "--against", metavar="WHOM", help="lava, lava-models; nest, brian2; engine (the reference); source."
+        ),
+    ] = None,
     data: Annotated[
         str | None, typer.Option("--data", metavar="DATA", help="As for run; default by the model's input.")
     ] = None,
@@ -289,6 +295,7 @@ def verify(
     from neurodeploy.artifact import load_artifact, save_artifact
 
     model = load_artifact(artifact)
+    against = against or pipeline.authorities(model.profile)[0]
     if learning:
         limit = limit or VERIFY_LEARNING_SAMPLES
         _note(f"verifying how it learns against {against}, {limit} samples")

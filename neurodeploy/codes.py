@@ -220,6 +220,15 @@ EXPLANATIONS: dict[str, str] = {
     "ND147": "The rule needs a factor that each neuron sends to its synapses, and the target's learning engine has "
     "none: `learning.factors` of its profile says how many factors it multiplies. Loihi 1 has two, Loihi 2 three.",
     # ND2xx: numbers and substitutions
+    "ND150": "Spikes are all that enters a SpiNNaker machine, and no packet of theirs carries a value. Compile with an "
+    "encoding of spikes, --encoding rate --steps T for instance, and evaluate what that costs; or train with one.",
+    "ND151": "A PyNN cell rests at 0 mV. With a threshold of zero or below it fires without input and never stops. "
+    "Train with a positive threshold.",
+    "ND152": "PyNN is told time constants, -dt / ln(beta) and -dt / ln(alpha), which are finite and positive for a "
+    "fraction of at least 0 and below 1. A state that keeps everything has none; train with .999, say.",
+    "ND153": "PyNN's cells set the membrane to a voltage when they spike, at once or for one step more; NEST and "
+    "Brian2 also subtract the threshold in the next step. No cell resets otherwise (not at all, or by subtraction in "
+    "the very step).",
     "ND201": "Rounding, always recorded: a weight becomes twice an 8-bit signed mantissa times a power of two, one "
     "scale per population. The bound is the largest difference of any weight of the map. Loihi's mixed-sign weights "
     "have no low bit, hence the factor two.",
@@ -253,6 +262,17 @@ EXPLANATIONS: dict[str, str] = {
     "record. Compile with --calibration on data like these, and the rounding becomes part of the record.",
     "ND223": "Rounding, always recorded: a weight that learns in Lava has eight bits and a sign, a static one loses "
     "the lowest of them. What learning left odd goes down by one unit of 256 when the network is frozen.",
+    "ND230": "Rounding, always recorded: SpiNNaker holds weights unsigned in 16 bits, with one power of two for all "
+    "excitatory and one for all inhibitory ones of a population. It is the smallest at which all that can arrive in a "
+    "step fits into 16 bits too, since sums saturate there. The bound is the largest change of a weight.",
+    "ND231": "Rounding, always recorded: beta becomes a number with 15 bits after the point (s16.15) and alpha one "
+    "with 32 (u0.32).",
+    "ND232": "Rounding, always recorded: the threshold becomes a number with 15 bits after the point, in mV.",
+    "ND233": "Rounding, always recorded: a bias becomes the weights of a source that fires in every step, with 16 bits "
+    "like all others.",
+    "ND234": "SpiNNaker's membrane is an s16.15 number that ends at 65,536 mV and wraps there. The worst case over all "
+    "inputs would reach that far, and a smaller scale would leave the threshold too few bits. Train with more leak or "
+    "smaller weights if the engine's s16.15 differs from its real numbers.",
     # ND3xx: backends
     # ND300-ND329: Lava
     "ND300": "lava-nc is not installed, or not in the version all claims about it are tested against. It declares "
@@ -268,6 +288,10 @@ EXPLANATIONS: dict[str, str] = {
     "ND306": "Lava 0.10's Conv stores a weight exponent and does not apply it, so the result would differ silently.",
     "ND307": "The run was called with inputs of another shape than (step, sample, *input), or an unknown executor.",
     # ND4xx: verification and use
+    "ND310": "A package that runs the program is not installed here: PyNN with NEST or Brian2 (the extra pynn), or "
+    "sPyNNaker (the extra spinnaker). `neurodeploy targets` shows what runs on this machine.",
+    "ND330": "No neuron model of sPyNNaker subtracts its threshold when it spikes. Such a network runs on NEST and "
+    "Brian2; for the machine train with reset to zero, or accept it in place of subtraction with --allow ND235.",
     "ND400": "Verification failed: the two executors differ, first at the step, population and neuron named. Against "
     "Lava or the reference engine every spike and state must be equal; against the source the difference must be "
     "within what the recorded roundings can explain. The likely cause is a guess from the values around it. The "

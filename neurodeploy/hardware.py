@@ -182,10 +182,6 @@ def _violations(tables: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
             yield f"{key}: no source", "every number has one", 'add src = ["..."]'
 
 
-RESOURCES = ("neurons", "synaptic_memory", "input_axons", "output_axons")
-"""What a core has, as profiles name it under limits.core."""
-
-
 @dataclass(frozen=True)
 class Slot:
     """Neurons [start, stop) of one population on one core, with what they use of it.
@@ -203,7 +199,7 @@ class Slot:
 
 @dataclass(frozen=True)
 class Placement:
-    """Every neuron's core, the limits of a core, and how many cores and chips that takes."""
+    """Every neuron's core, the limits of a core by resource, and how many cores and chips that takes."""
 
     slots: tuple[Slot, ...]
     available: dict[str, int]
@@ -227,7 +223,7 @@ def utilization(placement: Placement) -> list[dict]:
             "population": slot.population,
             "start": slot.start,
             "stop": slot.stop,
-            **{name: {"used": slot.used[name], "available": placement.available[name]} for name in RESOURCES},
+            **{name: {"used": slot.used[name], "available": most} for name, most in placement.available.items()},
         }
         for slot in placement.slots
     ]

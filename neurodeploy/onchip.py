@@ -36,7 +36,7 @@ from neurodeploy.lowering import lower
 from neurodeploy.lowering import paired as paired_lowering
 from neurodeploy.lowering import phased as phased_lowering
 from neurodeploy.lowering import plastic as plastic_lowering
-from neurodeploy.pipeline import CALIBRATION_SAMPLES, EXECUTORS, Progress, backend_of, refuse_unknown
+from neurodeploy.pipeline import CALIBRATION_SAMPLES, Progress, backend_of, refuse_unknown
 from neurodeploy.results import LearningRun
 
 PROCESSES = ("fused", "engine")
@@ -249,7 +249,7 @@ def learn(
         UnsupportedError: ND146 for a network that cannot learn on its target, ND147 for a target that cannot learn so.
     """
     task = _task(model, rule, arithmetic, options, data)
-    refuse_unknown("executor", on, EXECUTORS)
+    refuse_unknown("executor", on, pipeline.executors(model.profile))
     refuse_unknown("process", process, PROCESSES)
     samples = pipeline.read_data(data, model.program.encoding, model.program.input.shape)
     training = datasets.load(data, "train")

@@ -21,6 +21,7 @@ import numpy as np
 
 from neurodeploy import datasets
 from neurodeploy.artifact import CompiledModel, array_fingerprint
+from neurodeploy.engine.cells import run_cells, run_plainly
 from neurodeploy.engine.fast import run_fast
 from neurodeploy.engine.real import run_real
 from neurodeploy.engine.reference import run_reference
@@ -29,13 +30,16 @@ from neurodeploy.evaluation import activity, energy, fidelity, rounding
 from neurodeploy.hardware import HardwareProfile, load_profile
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.nodes import InputKind, grid_levels
+from neurodeploy.ir.program import Cell, Neuron
 from neurodeploy.lowering import lower
 from neurodeploy.results import RunResult
 
 Progress = Callable[[int, int], None]
-BACKENDS = {"loihi2": "neurodeploy.backends.loihi2"}
-EXECUTORS = ("engine", "lava", "lava-models")
-AUTHORITIES = ("lava", "lava-models", "engine", "source")
+BACKENDS = {"loihi2": "neurodeploy.backends.loihi2", "spinnaker": "neurodeploy.backends.spinnaker"}
+ENGINES = {Neuron: run_fast, Cell: run_cells}
+"""The engine of each arithmetic."""
+REFERENCES = {Neuron: run_reference, Cell: run_plainly}
+"""The same, slow and obvious."""
 CALIBRATION_SAMPLES = 256
 """Samples of calibration data that are run in real numbers to measure ranges."""
 
@@ -148,7 +152,7 @@ def run(
     progress: Progress | None = None,
     timeout_s: float | None = None,
 ) -> RunResult:
-    """Run `model` on one of `EXECUTORS`.
+    """Run `model` on one of its `executors`.
 
     Raises:
         UsageError: ND401 for any other executor.
@@ -156,9 +160,9 @@ def run(
     """
     backend = backend_of(model.profile)
     payload = backend.payloads(model.program.input, samples.inputs)
+    refuse_unknown("executor", on, executors(model.profile))
     if on == "engine":
-        return run_fast(model.program, payload, record_states, progress)
-    refuse_unknown("executor", on, EXECUTORS)
+        return ENGINES[model.program.arithmetic](model.program, payload, record_states, progress)
     return backend.run(
         model.program, payload, on=on, record_states=record_states, progress=progress, timeout_s=timeout_s
     )
@@ -168,20 +172,23 @@ def verify(
     model: CompiledModel,
     samples: Samples,
     *,
-    against: str = "lava",
+    against: str | None = None,
     progress: Progress | None = None,
     timeout_s: float | None = None,
 ) -> tuple[CompiledModel, dict[str, Any]]:
     """Hold the engine against an authority on `samples` and return the model with the certificate, and the certificate.
 
-    Against "lava" and "lava-models" (Lava's simulator) and "engine" (the reference arithmetic), spikes and states must
-    be equal at every step. Against "source" (the float network in PyTorch) they may differ as far as the recorded
-    roundings reach; the certificate says how much they do and whether rounding explains the first difference.
+    Against the family's simulators ("lava", "lava-models"; "nest", "brian2") and "engine" (the reference arithmetic),
+    spikes and states must be equal at every step; the first of them is asked when `against` is None. Against "source"
+    (the float network in PyTorch) they may differ as far as the recorded roundings reach; the certificate says how much
+    they do and whether rounding explains the first difference.
 
     Raises:
         UsageError: ND401 for any other authority.
     """
-    refuse_unknown("authority", against, AUTHORITIES)
+    known = authorities(model.profile)
+    against = against or known[0]
+    refuse_unknown("authority", against, known)
     ours = run(model, samples, on="engine", record_states=True)
     if against == "source":
         theirs = import_module("neurodeploy.frontends.source").run_source(
@@ -191,7 +198,7 @@ def verify(
     else:
         payload = backend_of(model.profile).payloads(model.program.input, samples.inputs)
         if against == "engine":
-            theirs = run_reference(model.program, payload)
+            theirs = REFERENCES[model.program.arithmetic](model.program, payload)
         else:
             theirs = run(model, samples, on=against, record_states=True, progress=progress, timeout_s=timeout_s)
         outcome = fidelity.plain(fidelity.compare(model.program, theirs, ours))
@@ -247,8 +254,18 @@ def evaluate(model: CompiledModel, samples: Samples, result: RunResult) -> Evalu
 
 def availability(profile: HardwareProfile) -> dict[str, Finding | None]:
     """Return for each executor of a target the finding that keeps it from running here, with its remedy, or None."""
-    missing = backend_of(profile).availability()
-    return {executor: None if executor == "engine" else missing for executor in EXECUTORS}
+    backend = backend_of(profile)
+    return {"engine": None} | {executor: backend.missing(executor) for executor in backend.EXECUTORS}
+
+
+def executors(profile: HardwareProfile) -> tuple[str, ...]:
+    """Return what can run a program compiled for a target: the engine, and what its family has."""
+    return ("engine", *backend_of(profile).EXECUTORS)
+
+
+def authorities(profile: HardwareProfile) -> tuple[str, ...]:
+    """Return what the engine can be held against, the usual one first."""
+    return (*backend_of(profile).AUTHORITIES, "engine", "source")
 
 
 def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:

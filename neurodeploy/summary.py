@@ -15,7 +15,7 @@ from neurodeploy.artifact import CompiledModel
 from neurodeploy.errors import Change, Deviation, Finding
 from neurodeploy.evaluation.activity import FORMATS
 from neurodeploy.evaluation.uncertainty import wilson
-from neurodeploy.hardware import RESOURCES, HardwareProfile, Placement, utilization
+from neurodeploy.hardware import HardwareProfile, Placement, utilization
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.nodes import (
     LIF,
@@ -29,7 +29,7 @@ from neurodeploy.ir.nodes import (
     Scale,
     SparseLinear,
 )
-from neurodeploy.ir.program import ConvSynapses, Population, Program, Projection
+from neurodeploy.ir.program import Cell, ConvSynapses, Neuron, Population, Program, Projection
 from neurodeploy.learning import rule
 from neurodeploy.pipeline import Evaluation, Samples
 from neurodeploy.results import RunResult
@@ -221,7 +221,6 @@ def _input_port(program: Program) -> Plain:
 
 def _layer(model: CompiledModel, population: Population) -> Plain:
     neuron = population.neuron
-    numbers = {"du": neuron.du, "dv": neuron.dv, "vth": neuron.vth, "bias_mantissa": neuron.bias_mantissa}
     return {
         "name": population.name,
         "origin": model.source.origin.get(population.name),
@@ -230,13 +229,22 @@ def _layer(model: CompiledModel, population: Population) -> Plain:
         "reset": neuron.reset.value,
         "latency_steps": population.latency_steps,
         "scale": population.scale,
-        "numbers": {
-            **{name: [int(values.min()), int(values.max())] for name, values in numbers.items()},
-            "bias_exponent": neuron.bias_exponent,
-        },
+        "numbers": _numbers(neuron),
         "inputs": [_projection(projection) for projection in model.program.incoming(population.name)],
         "cores": [slot.core for slot in model.placement.slots if slot.population == population.name],
     }
+
+
+def _numbers(neuron: Neuron | Cell) -> Plain:
+    """Return each integer's span, and the exponents, under the names that the backend's documentation uses."""
+    if isinstance(neuron, Cell):
+        spans = {"beta": neuron.beta, "theta": neuron.theta, "bias": neuron.bias}
+        spans |= {} if neuron.alpha is None else {"alpha": neuron.alpha}
+        exponents: Plain = {"exponents": list(neuron.exponents)}
+    else:
+        spans = {"du": neuron.du, "dv": neuron.dv, "vth": neuron.vth, "bias_mantissa": neuron.bias_mantissa}
+        exponents = {"bias_exponent": neuron.bias_exponent}
+    return {name: [int(values.min()), int(values.max())] for name, values in spans.items()} | exponents
 
 
 def _projection(projection: Projection) -> Plain:
@@ -257,8 +265,8 @@ def _projection(projection: Projection) -> Plain:
 
 def _placement(placement: Placement) -> Plain:
     fullest = {
-        name: max((slot.used[name] / placement.available[name] for slot in placement.slots), default=0.0)
-        for name in RESOURCES
+        name: max((slot.used[name] / available for slot in placement.slots), default=0.0)
+        for name, available in placement.available.items()
     }
     return {
         "cores": placement.cores,

@@ -147,7 +147,7 @@ class _Layer:
 
 
 def _parameters(population: Population) -> tuple[np.ndarray, ...]:
-    neuron = population.neuron
+    neuron = population.loihi
 
     def per_neuron(values: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(np.broadcast_to(values.reshape(-1) if values.ndim else values, population.size))

@@ -36,7 +36,7 @@ def run_real(
     """
     steps, samples = inputs.shape[:2]
     populations = network.populations
-    states = {name: _State.at_rest(node, samples) for name, node in populations.items()}
+    states = {name: State.at_rest(node, samples) for name, node in populations.items()}
     spikes = {name: np.zeros((steps, samples, node.size), np.uint8) for name, node in populations.items()}
     voltages = {name: np.zeros((steps, samples, node.size)) for name, node in populations.items()}
     peak_i, peak_v = dict.fromkeys(populations, 0.0), dict.fromkeys(populations, 0.0)
@@ -90,7 +90,7 @@ def drives(network: Network, now: dict[str, np.ndarray], before: dict[str, np.nd
 
 
 @dataclass
-class _State:
+class State:
     """Current, membrane, adaptation and last spikes of a population, float64 (sample, neuron)."""
 
     i: np.ndarray
@@ -99,11 +99,11 @@ class _State:
     s: np.ndarray
 
     @staticmethod
-    def at_rest(node: LIF, samples: int) -> _State:
-        return _State(*(np.zeros((samples, node.size)) for _ in range(4)))
+    def at_rest(node: LIF, samples: int) -> State:
+        return State(*(np.zeros((samples, node.size)) for _ in range(4)))
 
 
-def lif_step(node: LIF, state: _State, x: np.ndarray) -> np.ndarray:
+def lif_step(node: LIF, state: State, x: np.ndarray) -> np.ndarray:
     """Advance `state` in place by one step of `node`'s equation and return the spikes, float64 (sample, neuron)."""
     theta, beta = node.threshold.reshape(-1), node.beta.reshape(-1)
     fired_before = (state.v > theta).astype(np.float64) if node.adaptation is None else state.s

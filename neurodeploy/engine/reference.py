@@ -143,7 +143,7 @@ def run_reference(program: Program, inputs: np.ndarray, record_states: bool = Tr
             now = {program.input.name: inputs[step, sample].reshape(-1).astype(np.int64)}
             for population in program.populations:
                 activation = _activation(program, population, now, before)
-                fired = neuron_step(population.neuron, states[population.name], activation)
+                fired = neuron_step(population.loihi, states[population.name], activation)
                 now[population.name] = fired.astype(np.int64)
                 spikes[population.name][step, sample] = fired
                 currents[population.name][step, sample] = states[population.name].u

@@ -14,7 +14,8 @@ from neurodeploy.evaluation.activity import Activity, Layer
 from neurodeploy.hardware import Datum, HardwareProfile
 
 LEFT_OUT = ("static power", "hops between cores", "host and input/output", "state reset between samples")
-PICO = 1e-12
+JOULE = {"pJ": 1e-12, "nJ": 1e-9}
+"""Of an energy per event, by the unit its datum has."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def of_learning(updates: int, profile: HardwareProfile) -> Energy | None:
     usual = data.get(profile.energy_model()) or next(iter(data.values()))
     lows = [datum.value if datum.low is None else datum.low for datum in data.values()]
     highs = [datum.value if datum.high is None else datum.high for datum in data.values()]
-    return Energy(*(updates * value * PICO for value in (usual.value, min(lows), max(highs))))
+    return Energy(*(updates * value * JOULE[usual.unit] for value in (usual.value, min(lows), max(highs))))
 
 
 class _Model:
@@ -85,7 +86,7 @@ class _Model:
         update = self._datum("neuron_update_active", "neuron_update")
         updates = [update, self._profile.data[access]] if access in self._profile.data else [update]
         terms.append((layer.neuron_updates, updates))
-        for spike in ("spike_within_tile", "spike_out"):
+        for spike in ("spike", "spike_within_tile", "spike_out"):
             if f"{self._prefix}.{spike}" in self._profile.data:
                 terms.append((layer.spikes, [self._datum(spike)]))
         return terms
@@ -99,10 +100,11 @@ class _Model:
                 least = datum.low if datum.low is not None else datum.value
                 if idle is not None and datum.key.endswith("neuron_update_active"):
                     least = min(least, idle.low if idle.low is not None else idle.value)
-                value += events * datum.value
-                low += events * least
-                high += events * (datum.high if datum.high is not None else datum.value)
-        return value * PICO, low * PICO, high * PICO
+                joule = events * JOULE[datum.unit]
+                value += joule * datum.value
+                low += joule * least
+                high += joule * (datum.high if datum.high is not None else datum.value)
+        return value, low, high
 
     def used(self) -> list[str]:
         return [

@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.ir.program import STATE_MAX, STATE_SHIFT, Program
+from neurodeploy.ir.program import STATE_MAX, STATE_SHIFT, Neuron, Population, Program
 from neurodeploy.results import RunResult
 
 SMALL = 64
 """A membrane off by less than this part of itself is put down to its decay or bias rather than to a reset."""
 QUANTITIES = ("spikes", "currents", "voltages")
+REAL_STATES = 1e-9
+"""Relative difference granted to states in real numbers, which simulators sum up in an order of their own."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def compare(program: Program, expected: RunResult, actual: RunResult) -> Compari
             a, b = getattr(expected, quantity).get(name), getattr(actual, quantity).get(name)
             if a is None or b is None:
                 continue
-            differs = a != b
+            differs = _differs(a, b)
             compared[name][quantity], mismatches[name][quantity] = int(a.size), int(np.count_nonzero(differs))
             if mismatches[name][quantity]:
                 step = int(differs.reshape(len(a), -1).any(axis=1).argmax())
@@ -78,11 +80,18 @@ def compare(program: Program, expected: RunResult, actual: RunResult) -> Compari
     return Comparison(compared, mismatches, divergence)
 
 
+def _differs(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return where two records differ: integers and spikes at all, real states by more than `REAL_STATES`."""
+    if a.dtype.kind != "f":
+        return a != b
+    return ~np.isclose(a, b, rtol=REAL_STATES, atol=REAL_STATES * float(np.abs(a).max(initial=1)))
+
+
 def _divergence(
     program: Program, step: int, name: str, quantity: str, expected: RunResult, actual: RunResult
 ) -> Divergence:
     a, b = getattr(expected, quantity)[name][step], getattr(actual, quantity)[name][step]
-    index = tuple(int(i) for i in np.argwhere(a != b)[0])
+    index = tuple(int(i) for i in np.argwhere(_differs(a, b))[0])
     cause = likely_cause(program, name, step, index, expected, actual)
     return Divergence(step, name, index[0], index[1:], quantity, float(a[index]), float(b[index]), cause)
 
@@ -97,6 +106,8 @@ def likely_cause(
         return "delay: one run is the other shifted by a step"
     if any(name not in states for run in (expected, actual) for states in (run.currents, run.voltages)):
         return "unknown: states were not recorded"
+    if not isinstance(program.population(name).neuron, Neuron):
+        return _cause_in_real_numbers(program.population(name), step, (spikes_a, spikes_b), expected, actual, at)
     u_a, u_b = (run.currents[name][at].astype(np.int64) for run in (expected, actual))
     v_a, v_b = (run.voltages[name][at].astype(np.int64) for run in (expected, actual))
     if _shifted(u_a, u_b):
@@ -119,6 +130,29 @@ def likely_cause(
         reset = program.population(name).neuron.reset.value
         return f"reset: the neuron fires here or fired in the step before ({reset} expected)"
     return "decay: the membrane differs by little and the current not at all (decay rounding or a bias)"
+
+
+def _cause_in_real_numbers(
+    population: Population,
+    step: int,
+    spikes: tuple[np.ndarray, np.ndarray],
+    expected: RunResult,
+    actual: RunResult,
+    at: Any,
+) -> str:
+    """The same where states are real: what differs first is where the cause is looked for."""
+    i_a, i_b = (run.currents[population.name][at] for run in (expected, actual))
+    v_a, v_b = (run.voltages[population.name][at] for run in (expected, actual))
+    if _shifted(i_a, i_b):
+        return "delay: one run is the other shifted by a step"
+    if _differs(i_a, i_b)[step]:
+        return f"weight: the synaptic input differs by {i_b[step] - i_a[step]:.6g} mV (a weight, a delay, or its decay)"
+    if not _differs(v_a, v_b)[step]:
+        return "threshold: the same membrane, another decision"
+    if spikes[0][step] or spikes[1][step] or (step and spikes[0][step - 1]):
+        reset = population.neuron.reset.value
+        return f"reset: the neuron fires here or fired in the step before ({reset} expected)"
+    return "decay: the membrane differs and the current does not"
 
 
 def _shifted(a: np.ndarray, b: np.ndarray) -> bool:

@@ -26,7 +26,7 @@ from neurodeploy.engine.real import apply, drives
 from neurodeploy.evaluation import fidelity
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.nodes import LIF, Conv, Linear, Reset, SparseLinear
-from neurodeploy.ir.program import DECAY_ONE, STATE_SHIFT, Population, Program, Projection
+from neurodeploy.ir.program import Population, Program, Projection
 from neurodeploy.lowering import lower
 from neurodeploy.results import RunResult
 
@@ -101,15 +101,13 @@ def misrounded(model: CompiledModel) -> list[str]:
         if neuron.reset is not node.reset:
             wrong.append(f"{population.name}: resets by {neuron.reset.value}, the source by {node.reset.value}")
         alpha = np.zeros(()) if node.alpha is None else node.alpha
-        unit = population.scale * (1 << STATE_SHIFT)
-        bias = neuron.bias_mantissa.astype(np.float64) * 2.0**neuron.bias_exponent / unit
-        for name, is_value, should, step in (
-            ("beta", 1 - neuron.dv / DECAY_ONE, np.maximum(node.beta, 1 / DECAY_ONE), 1 / DECAY_ONE),
-            ("alpha", 1 - neuron.du / DECAY_ONE, np.minimum(alpha, 1 - 1 / DECAY_ONE), 1 / DECAY_ONE),
-            ("threshold", neuron.vth / population.scale, node.threshold, 1 / population.scale),
-            ("bias", bias, total_bias(network, population), 2.0**neuron.bias_exponent / unit),
-        ):
-            wrong += _beyond(f"{population.name}.{name}", is_value, should, step / 2)
+        bias = total_bias(network, population)
+        meant = {"beta": node.beta, "alpha": alpha, "threshold": node.threshold, "bias": bias}
+        constants = population.constants
+        for name, should in meant.items():
+            grid = constants.grids[name]
+            nearest = np.clip(should, grid.low, grid.high)
+            wrong += _beyond(f"{population.name}.{name}", constants.values[name], nearest, np.asarray(grid.step) / 2)
     for projection in program.projections:
         wrong += _wrong_weights(network, program, projection)
     return wrong
@@ -119,24 +117,25 @@ def _wrong_weights(network: Network, program: Program, projection: Projection) -
     (entry,) = network.incoming(projection.name)
     if (entry.source, bool(entry.delay_steps)) != (projection.source, projection.recurrent):
         return [f"{projection.name}: reads {projection.source} at another step than the source does"]
-    scale = program.population(projection.target).scale
-    scale *= program.input.scale if projection.source == program.input.name else 1.0
     node = network.nodes[projection.name]
-    rounded = _dequantized(node, projection, scale)
+    limit = np.broadcast_to(program.weight_steps(projection) / 2, projection.synapses.mantissa.shape)
     pick = (lambda n: n.data) if isinstance(node, SparseLinear) else (lambda n: n.weight)
-    return _beyond(f"{projection.name}.weight", pick(rounded), pick(node), 2.0**projection.exponent / scale)
+    rounded, most = (pick(_with_weights(node, values)) for values in (program.weights(projection), limit))
+    return _beyond(f"{projection.name}.weight", rounded, pick(node), most)
 
 
-def _beyond(place: str, is_value: np.ndarray, should: np.ndarray, limit: float) -> list[str]:
+def _beyond(place: str, is_value: np.ndarray, should: np.ndarray, limit: np.ndarray) -> list[str]:
     """Return a line when any value is further than `limit` from what it stands for, naming the worst."""
     is_value, should = np.broadcast_arrays(
         is_value.reshape(-1) if is_value.ndim == 1 else is_value, _like(should, is_value)
     )
-    error = np.abs(is_value - should)
-    if not error.size or error.max() <= limit * (1 + 1e-6) + 1e-12:
+    error, most = np.abs(is_value - should), np.broadcast_to(limit, is_value.shape)
+    beyond = error - most * (1 + 1e-6)
+    if not error.size or beyond.max() <= 1e-12:
         return []
-    worst = tuple(int(i) for i in np.unravel_index(error.argmax(), error.shape))
-    return [f"{place}{list(worst)}: {is_value[worst]:.6g} stands for {should[worst]:.6g}, rounding allows {limit:.3g}"]
+    worst = tuple(int(i) for i in np.unravel_index(beyond.argmax(), error.shape))
+    says = f"{is_value[worst]:.6g} stands for {should[worst]:.6g}"
+    return [f"{place}{list(worst)}: {says}, rounding allows {most[worst]:.3g}"]
 
 
 def _like(values: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -265,25 +264,22 @@ def _delivered(
         seen = payload * np.rint(history / payload)
         if projection.recurrent:
             history, seen = (np.concatenate([np.zeros_like(x[:1]), x[:-1]]) for x in (history, seen))
-        scaled = _dequantized(node, projection, population.scale * payload)
+        scaled = _with_weights(node, program.weights(projection))
         drive += apply(node, history.reshape(-1, history.shape[2])).reshape(shape)
         rounded += apply(scaled, seen.reshape(-1, seen.shape[2])).reshape(shape)
         slack += 1 / population.scale if projection.exponent < 0 else 0.0
-    neuron = population.neuron
-    bias = neuron.bias_mantissa.astype(np.float64) * 2.0**neuron.bias_exponent
-    return drive, rounded + bias / (population.scale * (1 << STATE_SHIFT)), slack
+    return drive, rounded + population.constants.values["bias"], slack
 
 
-def _dequantized(node: Any, projection: Projection, scale: float) -> Any:
-    unit = 2.0 ** (1 + projection.exponent) / scale
-    mantissa = projection.synapses.mantissa.astype(np.float64) * unit
+def _with_weights(node: Any, values: np.ndarray) -> Any:
+    """Return `node` with other weights, one per stored synapse, and no bias."""
     if isinstance(node, SparseLinear):
-        return replace(node, data=mantissa, bias=None)
-    if mantissa.size != node.weight.size:
+        return replace(node, data=values, bias=None)
+    if values.size != node.weight.size:
         dense = np.zeros_like(node.weight)
-        dense[np.nonzero(node.weight)] = mantissa
+        dense[np.nonzero(node.weight)] = values
         return replace(node, weight=dense, bias=None)
-    return replace(node, weight=mantissa.reshape(node.weight.shape), bias=None)
+    return replace(node, weight=values.reshape(node.weight.shape), bias=None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -304,7 +300,8 @@ class _Cell:
         def flat(values: np.ndarray) -> np.ndarray:
             return values.reshape(-1) if values.ndim else values
 
-        neuron = population.neuron
+        constants = population.constants
+        is_value = {name: flat(np.asarray(value)) for name, value in constants.values.items()}
         beta, theta = flat(node.beta), flat(node.threshold)
         alpha = np.zeros(()) if node.alpha is None else flat(node.alpha)
         return _Cell(
@@ -312,10 +309,10 @@ class _Cell:
             alpha,
             theta,
             node.reset,
-            np.abs(1 - flat(neuron.dv) / DECAY_ONE - beta),
-            np.abs(1 - flat(neuron.du) / DECAY_ONE - alpha),
-            np.abs(flat(neuron.vth) / population.scale - theta),
-            1 / (population.scale * (1 << STATE_SHIFT)),
+            np.abs(is_value["beta"] - beta),
+            np.abs(is_value["alpha"] - alpha),
+            np.abs(is_value["threshold"] - theta),
+            constants.unit,
         )
 
     def reset_at_spike(self, v: np.ndarray, e_v: np.ndarray, fired: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,13 +1,14 @@
 """`Program`: what will happen, in the target's own integers; the only floats are scales kept for reading back.
 
-The arithmetic is that of Loihi's synapses and two-state neurons as Lava 0.10 computes it; `engine.reference` is its
-definition in code, this module holds its numbers.
+The integers of a population are a `Neuron`'s, in the arithmetic of Loihi's synapses and two-state neurons as Lava 0.10
+computes it (`engine.reference` is its definition in code), or a `Cell`'s, the constants of a PyNN cell as SpiNNaker
+stores them (`engine.cells`). Whatever they are, they can say which real numbers they stand for.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import prod
+from math import inf, prod
 
 import numpy as np
 
@@ -21,6 +22,34 @@ STATE_SHIFT = 6
 """Activations and thresholds enter the 24-bit states shifted left by six bits."""
 STATE_MAX = (1 << 23) - 1
 """The largest magnitude of the membrane; it saturates there."""
+S1615 = 1 << 15
+"""SpiNNaker's numbers have a sign, 16 bits before and 15 after the point: this integer is the number 1."""
+U032 = 1 << 32
+"""Its decay of synaptic currents has 32 bits after the point and none before."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The values a constant could have: `step` apart (perhaps another one per neuron), from `low` to `high`."""
+
+    step: float | np.ndarray
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, eq=False)
+class Constants:
+    """What a population's integers stand for, float64 in membrane units, () or (neuron,); names as in `nodes.LIF`.
+
+    Args:
+        values: beta, alpha (0 without a synaptic current), threshold and bias.
+        grids: which values each of them could have.
+        unit: resolution of the states; 0 where they are real numbers.
+    """
+
+    values: dict[str, np.ndarray]
+    grids: dict[str, Grid]
+    unit: float
 
 
 @dataclass(frozen=True)
@@ -61,17 +90,91 @@ class Neuron:
     reset: Reset
     bias_in_current: bool = False
 
+    def constants(self, scale: float) -> Constants:
+        """Return the real numbers these integers stand for at `scale` state units per membrane unit."""
+        unit = scale * (1 << STATE_SHIFT)
+        bias_step = 2.0**self.bias_exponent / unit
+        values = {
+            "beta": 1 - self.dv / DECAY_ONE,
+            "alpha": 1 - self.du / DECAY_ONE,
+            "threshold": self.vth / scale,
+            "bias": self.bias_mantissa * bias_step,
+        }
+        grids = {
+            "beta": Grid(1 / DECAY_ONE, 1 / DECAY_ONE, 1.0),
+            "alpha": Grid(1 / DECAY_ONE, 0.0, 1 - 1 / DECAY_ONE),
+            "threshold": Grid(1 / scale, -inf, inf),
+            "bias": Grid(bias_step, -inf, inf),
+        }
+        return Constants(values, grids, 1 / unit)
+
+    def weight_step(self, projection: Projection) -> np.ndarray:
+        """Return how many state units the mantissa 1 of `projection` is: no low bit, hence the factor two."""
+        return np.asarray(2.0 ** (1 + projection.exponent))
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """The constants of one population's PyNN cells; () where all share a value, (neuron,) where they do not.
+
+        i(t) = alpha i(t-1) + a(t) + bias        a: the weights that arrive, mantissa x 2^exponent, in mV
+        v(t) = beta v(t-1) + i(t)                then the reset rule
+        s(t) = [v(t) > theta]
+
+    in real numbers on PyNN's simulators, in s16.15 on the chip. beta, theta: int32, 2^15 being 1 (or 1 mV); alpha:
+    int64, 2^32 being 1, or None for a cell without a synaptic current.
+
+    Args:
+        bias: int32 mantissas like any weight's, of a source that fires in every step of a sample: PyNN's own offset
+            current does not pass the synapse, and begins before the input has come so far.
+        exponents: of excitatory and of inhibitory weights, which the chip holds unsigned in 16 bits: one exponent for
+            all of a kind that reach the population.
+    """
+
+    beta: np.ndarray
+    theta: np.ndarray
+    bias: np.ndarray
+    reset: Reset
+    alpha: np.ndarray | None = None
+    exponents: tuple[int, int] = (0, 0)
+
+    def constants(self, scale: float) -> Constants:
+        """Return the real numbers these integers stand for at `scale` mV per membrane unit."""
+        values = {
+            "beta": self.beta / S1615,
+            "alpha": np.zeros(()) if self.alpha is None else self.alpha / U032,
+            "threshold": self.theta / S1615 / scale,
+            "bias": self.bias * self._steps(self.bias) / scale,
+        }
+        grids = {
+            "beta": Grid(1 / S1615, 0.0, 1 - 1 / S1615),
+            "alpha": Grid(1 / U032, 0.0, 1 - 1 / U032),
+            "threshold": Grid(1 / S1615 / scale, -inf, inf),
+            "bias": Grid(self._steps(self.bias) / scale, -inf, inf),
+        }
+        return Constants(values, grids, 0.0)
+
+    def weight_step(self, projection: Projection) -> np.ndarray:
+        """Return how many mV the mantissa 1 is, for each mantissa of `projection`."""
+        return self._steps(projection.synapses.mantissa)
+
+    def _steps(self, mantissa: np.ndarray) -> np.ndarray:
+        """Return each mantissa's step in mV; a zero has the coarser kind's, having been rounded from either."""
+        excitatory, inhibitory = (2.0**exponent for exponent in self.exponents)
+        sign = np.sign(mantissa)
+        return np.where(sign > 0, excitatory, np.where(sign < 0, inhibitory, max(excitatory, inhibitory)))
+
 
 @dataclass(frozen=True, eq=False)
 class Population:
-    """Neurons that share a model. `scale` is the number of state units (before the shift by six) per membrane unit.
+    """Cells that share a model. `scale`: state units (Loihi: before the shift by six; SpiNNaker: mV) per membrane unit.
 
     `latency_steps`: the population's own step 0 happens this many steps after input step 0 enters the chip.
     """
 
     name: str
     shape: Shape
-    neuron: Neuron
+    neuron: Neuron | Cell
     latency_steps: int
     scale: float
 
@@ -79,17 +182,36 @@ class Population:
     def size(self) -> int:
         return prod(self.shape)
 
+    @property
+    def constants(self) -> Constants:
+        return self.neuron.constants(self.scale)
+
+    @property
+    def loihi(self) -> Neuron:
+        """`neuron` of a population compiled for Loihi."""
+        assert isinstance(self.neuron, Neuron)
+        return self.neuron
+
+    @property
+    def cell(self) -> Cell:
+        """`neuron` of a population compiled for SpiNNaker."""
+        assert isinstance(self.neuron, Cell)
+        return self.neuron
+
 
 @dataclass(frozen=True, eq=False)
 class DenseSynapses:
-    """mantissa (post, pre) int8: all to all, zeros stored and counted like any other weight."""
+    """mantissa (post, pre): all to all, zeros stored and counted like any other weight.
+
+    Mantissas of all kinds of synapses are int8 for Loihi and int32 in [-65535, 65535] for SpiNNaker.
+    """
 
     mantissa: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
 class SparseSynapses:
-    """Compressed rows (post): mantissa (synapse,) int8, indices (synapse,) int32 of pre, indptr (post + 1,) int64."""
+    """Compressed rows (post): mantissa (synapse,), indices (synapse,) int32 of pre, indptr (post + 1,) int64."""
 
     mantissa: np.ndarray
     indices: np.ndarray
@@ -98,7 +220,7 @@ class SparseSynapses:
 
 @dataclass(frozen=True, eq=False)
 class ConvSynapses:
-    """Shared kernel: mantissa (out, in / groups, ky, kx) int8; shapes (channel, y, x); pairs are (y, x)."""
+    """Shared kernel: mantissa (out, in / groups, ky, kx); shapes (channel, y, x); pairs are (y, x)."""
 
     mantissa: np.ndarray
     input_shape: Shape
@@ -114,9 +236,10 @@ Synapses = DenseSynapses | SparseSynapses | ConvSynapses
 
 @dataclass(frozen=True, eq=False)
 class Projection:
-    """Synapses from `source` to `target`, one step of delay, with the weight 2 * mantissa.
+    """Synapses from `source` to `target`, one step of delay.
 
-        a(t + 1) = shift(sum over pre of 2 mantissa s(t), exponent)
+        a(t + 1) = shift(sum over pre of 2 mantissa s(t), exponent)                   into a Neuron
+        a(t + 1) = sum over pre of mantissa 2^exponents[mantissa < 0] s(t)            into a Cell, exponent is 0
 
     shift is << for a positive and a flooring >> for a negative exponent. The factor two is the low bit that mixed-sign
     8-bit weights do not have. `recurrent` says that the target reads the source's step before (delay inside the source
@@ -159,6 +282,21 @@ class Program:
         populations = tuple(population for population in self.populations if population.name in needed)
         projections = tuple(edge for edge in self.projections if edge.target in needed)
         return replace(self, populations=populations, projections=projections, output=name)
+
+    def weights(self, projection: Projection) -> np.ndarray:
+        """Return the weights a projection stands for, float64, in membrane units per unit of the real input."""
+        return projection.synapses.mantissa * self.weight_steps(projection)
+
+    def weight_steps(self, projection: Projection) -> np.ndarray:
+        """Return the distance between neighbouring values of `weights`, () or of the mantissas' shape."""
+        target = self.population(projection.target)
+        payload = self.input.scale if projection.source == self.input.name else 1.0
+        return target.neuron.weight_step(projection) / (target.scale * payload)
+
+    @property
+    def arithmetic(self) -> type[Neuron] | type[Cell]:
+        """In whose integers it is."""
+        return type(self.populations[0].neuron)
 
     @property
     def latency_steps(self) -> int:

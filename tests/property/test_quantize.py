@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurodeploy.backends.loihi2.quantize import payloads, quantize
+from neurodeploy.backends.loihi2.quantize import quantize
+from neurodeploy.backends.payloads import payloads
 from neurodeploy.engine.fast import run_fast
 from neurodeploy.engine.real import run_real
 from neurodeploy.errors import UnsupportedError

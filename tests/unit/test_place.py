@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurodeploy.backends.loihi2.place import place, touched
+from neurodeploy.backends.loihi2.place import RESOURCES, place, touched
 from neurodeploy.engine.reference import deliver
 from neurodeploy.errors import CapacityError, ProfileError
-from neurodeploy.hardware import RESOURCES, load_profile, profile_from_tables, profile_names
+from neurodeploy.hardware import load_profile, profile_from_tables, profile_names
 from neurodeploy.ir.nodes import InputKind, Reset
 from neurodeploy.ir.program import DenseSynapses, InputPort, Population, Program, Projection
 from tests.property.random_programs import neuron, program

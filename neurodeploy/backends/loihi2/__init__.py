@@ -8,10 +8,23 @@ from neurodeploy.backends.loihi2.lava_compat import availability
 from neurodeploy.backends.loihi2.learn import learn
 from neurodeploy.backends.loihi2.place import place
 from neurodeploy.backends.loihi2.plastic_formats import frozen_program, integer_program, real_weights
-from neurodeploy.backends.loihi2.quantize import payloads, quantize
+from neurodeploy.backends.loihi2.quantize import quantize
 from neurodeploy.backends.loihi2.run import run
+from neurodeploy.backends.payloads import payloads
+from neurodeploy.errors import Finding
+
+EXECUTORS = ("lava", "lava-models")
+"""What runs a program beside the engine: Lava's runtime, and its process models without it."""
+AUTHORITIES = EXECUTORS
+"""Whose spikes and states the engine's must be; the first is asked when nobody says whom."""
+
+
+def missing(executor: str) -> Finding | None:
+    """Return what keeps one of `EXECUTORS` from running here, or None: all need the same package."""
+    return availability()
+
 
 __all__ = [
-    "availability", "frozen_program", "integer_program", "learn", "payloads", "place", "quantize", "real_weights",
-    "run",
+    "AUTHORITIES", "EXECUTORS", "frozen_program", "integer_program", "learn", "missing", "payloads", "place",
+    "quantize", "real_weights", "run",
 ]  # fmt: skip

@@ -120,7 +120,7 @@ def neurons(
     program: Program, population: Population, schedule: Schedule | None, *, rests: bool = False
 ) -> AbstractProcess:
     """Return the neuron Process of one population: stock where stock does the same, ours otherwise."""
-    neuron = population.neuron
+    neuron = population.loihi
     bias = np.broadcast_to(neuron.bias_mantissa, population.size).reshape(population.shape)
     shared: dict[str, Any] = {
         "name": population.name,
@@ -166,7 +166,7 @@ def stock_fits(program: Program, population: Population, schedule: Schedule | No
     feeds back would carry spikes of the empty step between two samples, or from before the first, into a sample; and
     without a schedule, nothing removes the bias that gathers until the first input arrives.
     """
-    neuron = population.neuron
+    neuron = population.loihi
     return (
         neuron.reset is Reset.ZERO
         and (schedule is not None or not np.any(neuron.bias_mantissa))

@@ -39,7 +39,7 @@ def integer_program(program: Program, real: PairedProgram, random_start: bool) -
         round(unit * real_homeostasis.rise), round(unit * real_homeostasis.fall), round(unit * real_homeostasis.least)
     )
     assert isinstance(output.neuron, RealNeuron)
-    neurons = [program.population(population.name).neuron for population in real.populations]
+    neurons = [program.population(population.name).loihi for population in real.populations]
     reward = replace(output.reward, reward=round(output.reward.reward), punishment=round(output.reward.punishment))
     return replace(
         real,
@@ -70,7 +70,7 @@ def frozen_program(program: Program, learned: PairedProgram) -> Program:
     scales = {features.name: VOTE_ONE * 2.0**features.forward.exponent, output.name: float(VOTE_ONE)}
     for population in program.populations:
         if population.name in registers:
-            neuron = replace(population.neuron, vth=np.asarray(registers[population.name], population.neuron.vth.dtype))
+            neuron = replace(population.loihi, vth=np.asarray(registers[population.name], population.loihi.vth.dtype))
             population = replace(population, neuron=neuron, scale=scales[population.name])
         populations.append(population)
     odd = total = 0
@@ -99,8 +99,8 @@ def real_weights(program: Program, learned: PairedProgram) -> PairedProgram:
     features, output = learned.populations
     assert isinstance(features.forward, IntegerSynapses)
     exponent = features.forward.exponent
-    vth = program.population(features.name).neuron.vth
-    neurons = [program.population(population.name).neuron for population in learned.populations]
+    vth = program.population(features.name).loihi.vth
+    neurons = [program.population(population.name).loihi for population in learned.populations]
     zero = np.zeros(())
     counted = RealNeuron(_beta(neurons[1].dv), neurons[1].vth.astype(np.float64), zero, neurons[1].reset)
     return replace(

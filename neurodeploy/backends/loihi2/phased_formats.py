@@ -151,7 +151,7 @@ def _gain(real: PhasedProgram, compiled: list[Population], unit: float) -> tuple
 
 def _neuron(program: Program, compiled: Population, real: RealPhases, heard: float, report: float) -> IntegerPhases:
     """Return a population's neurons; `heard` is the scale of the errors it hears."""
-    neuron = compiled.neuron
+    neuron = compiled.loihi
     threshold = int(neuron.vth.flat[0])
     resets = [each for each in program.incoming(compiled.name) if completes_reset(each)]
     taken = sum(-_shifted(2 * int(each.synapses.mantissa[0]), each.exponent) for each in resets)  # type: ignore[union-attr]

@@ -13,9 +13,11 @@ from math import ceil, prod
 import numpy as np
 
 from neurodeploy.errors import CapacityError, Finding
-from neurodeploy.hardware import RESOURCES, HardwareProfile, Placement, Slot, utilization
+from neurodeploy.hardware import HardwareProfile, Placement, Slot, utilization
 from neurodeploy.ir.program import ConvSynapses, DenseSynapses, Population, Program, Projection
 
+RESOURCES = ("neurons", "synaptic_memory", "input_axons", "output_axons")
+"""What a core has, as profiles name it under limits.core."""
 WORDS = {
     "neurons": "neurons",
     "synaptic_memory": "bytes of synaptic memory",

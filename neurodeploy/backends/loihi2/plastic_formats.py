@@ -59,7 +59,7 @@ def integer_program(program: Program, real: PlasticProgram, random_start: bool) 
     populations = []
     for population in real.populations:
         compiled = program.population(population.name)
-        real_neuron, neuron = population.neuron, compiled.neuron
+        real_neuron, neuron = population.neuron, compiled.loihi
         assert isinstance(real_neuron, RealNeuron)
         impulse = _impulse(float(real_neuron.beta.flat[0]))
         quantum = -int(log2(impulse)) - WEIGHT_STEP_BITS

@@ -13,27 +13,26 @@ with x the real value of one input payload (1 for spikes). The scale is the larg
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil, inf, log2, prod
+from math import ceil, inf, log2
 
 import numpy as np
 
+from neurodeploy.backends.feeds import Feed, LinearMap, feeds_of, stored, total_bias, weights_of, worst_case
 from neurodeploy.backends.loihi2 import rules
+from neurodeploy.backends.structure import latencies
 from neurodeploy.engine.real import Ranges
 from neurodeploy.errors import Change, Deviation, Finding, UnsupportedError, raise_all
 from neurodeploy.ir.network import Network
-from neurodeploy.ir.nodes import LIF, ON_GRID, Conv, Input, InputKind, Linear, SparseLinear
+from neurodeploy.ir.nodes import LIF, Conv, InputKind
 from neurodeploy.ir.program import (
     DECAY_ONE,
     STATE_MAX,
     STATE_SHIFT,
-    ConvSynapses,
-    DenseSynapses,
     InputPort,
     Neuron,
     Population,
     Program,
     Projection,
-    SparseSynapses,
     Synapses,
 )
 
@@ -52,49 +51,6 @@ FINE_THRESHOLD = 2000
 """With a threshold of this many units, the flooring shift of a negative exponent loses under 0.05 % of it per step."""
 CALIBRATION_MARGIN = 2.0
 """Headroom over the membrane seen on calibration data, when the worst case cannot be afforded."""
-SPARSE_BELOW = 0.5
-"""A Linear with a smaller share of nonzero weights is stored as sparse synapses."""
-
-LinearMap = Linear | SparseLinear | Conv
-
-
-@dataclass(frozen=True, eq=False)
-class Feed:
-    """One map into a population, seen from the population: what it reads and how much it can deliver.
-
-    `payload` is the real value of one input payload, (low, high) the real range of what it reads.
-    """
-
-    name: str
-    source: str
-    node: LinearMap
-    recurrent: bool
-    payload: float
-    low: float
-    high: float
-
-    @property
-    def largest(self) -> float:
-        """The largest |weight| times payload; 0 for a map of zeros."""
-        weights = self.node.data if isinstance(self.node, SparseLinear) else self.node.weight
-        return float(np.abs(weights).max(initial=0)) * self.payload
-
-    @property
-    def rounding(self) -> float:
-        """A bound of what rounding its weights can add to one neuron's input, in membrane units.
-
-        A mantissa is off by at most half a unit, and a unit is at most 2 / 127 of the largest weight.
-        """
-        match self.node:
-            case SparseLinear(_, _, indptr):
-                fan_in = int(np.diff(indptr).max(initial=0))
-            case _:
-                fan_in = prod(self.node.weight.shape[1:])
-        return fan_in * max(abs(self.low), abs(self.high)) / self.payload * self.largest / MANTISSA_MAX
-
-    def reach(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the least and the most each target neuron can receive, bias excluded, two arrays (post,)."""
-        return _row_sums(self.node, self.low, self.high)
 
 
 def quantize(network: Network, ranges: dict[str, Ranges] | None = None) -> Program:
@@ -108,11 +64,11 @@ def quantize(network: Network, ranges: dict[str, Ranges] | None = None) -> Progr
     """
     raise_all(UnsupportedError, rules.check(network))
     port = input_port(network)
-    latency = rules.latencies(network)
+    latency = latencies(network)
     populations, projections, deviations, findings = [], [], _input_deviations(port), []
     for name, node in network.populations.items():
         feeds = feeds_of(network, name, port)
-        bias = _total_bias(node, feeds)
+        bias = total_bias(node, feeds)
         chosen = choose_scale(node, feeds, bias, ranges[name] if ranges else None)
         if chosen is None:
             findings.append(_no_scale(network, name))
@@ -177,77 +133,12 @@ def _readers(network: Network) -> set[str]:
 def _keeps_weight_bits(network: Network, name: str, port: InputPort) -> bool:
     """Say whether population `name` finds a scale at which its convolutions use the whole mantissa."""
     node, feeds = network.populations[name], feeds_of(network, name, port)
-    chosen = choose_scale(node, feeds, _total_bias(node, feeds), None)
+    chosen = choose_scale(node, feeds, total_bias(node, feeds), None)
     kernels = [feed.largest for feed in feeds if isinstance(feed.node, Conv)]
     return chosen is not None and all(chosen[0] * k >= 2 * MANTISSA_MAX * (1 - 1e-9) for k in kernels)
 
 
-def _binary(inputs: np.ndarray) -> bool:
-    """Say whether every value is 0 or 1; bytes, the common case, by their maximum alone."""
-    if inputs.dtype in (bool, np.uint8):
-        return inputs.size == 0 or int(inputs.max()) <= 1
-    return bool(((inputs == 0) | (inputs == 1)).all())
-
-
-def payloads(port: InputPort, inputs: np.ndarray) -> np.ndarray:
-    """Return real inputs as the integers that enter the chip: uint8 spikes, int32 payloads; of the same shape.
-
-    Raises:
-        UnsupportedError: ND220 when spikes are not 0 or 1, ND221 when a value lies outside the range compiled for,
-            ND222 when it lies between the levels of a grid compiled for.
-    """
-    if port.kind is InputKind.SPIKES:
-        if not _binary(inputs):
-            raise UnsupportedError(
-                Finding(
-                    "ND220",
-                    f"input {port.name}",
-                    f"values between {inputs.min():g} and {inputs.max():g}",
-                    "the network was compiled for spikes, 0 or 1",
-                    "encode the data as spikes, or save the model with an example_input of the real kind",
-                )
-            )
-        return inputs.view(np.uint8) if inputs.dtype == bool else inputs.astype(np.uint8, copy=False)
-    values = np.rint(np.asarray(inputs, np.float64) / port.scale)
-    if not np.isfinite(values).all() or values.min(initial=0) < port.low or values.max(initial=0) > port.high:
-        raise UnsupportedError(
-            Finding(
-                "ND221",
-                f"input {port.name}",
-                f"values between {inputs.min():g} and {inputs.max():g}",
-                f"the network was compiled for {port.low * port.scale:g} to {port.high * port.scale:g}; "
-                "larger currents could wrap",
-                "compile with --calibration on data of this range",
-            )
-        )
-    if port.exact and np.abs(values * port.scale - inputs).max(initial=0) > 2 * ON_GRID * port.high * port.scale:
-        raise UnsupportedError(
-            Finding(
-                "ND222",
-                f"input {port.name}",
-                f"values between the {port.high} levels the network was compiled for",
-                "its example_input had only these values, so no rounding of others was recorded",
-                "compile with --calibration on data like these",
-            )
-        )
-    return values.astype(np.int32)
-
-
 # ranges and the scale
-
-
-def feeds_of(network: Network, name: str, port: InputPort) -> list[Feed]:
-    """Return every map into population `name` of a lowered network."""
-    feeds = []
-    for edge in network.incoming(name):
-        (entry,) = network.incoming(edge.source)
-        node = network.nodes[edge.source]
-        assert isinstance(node, LinearMap)
-        graded = isinstance(network.nodes[entry.source], Input) and port.kind is InputKind.GRADED
-        payload = port.scale if graded else 1.0
-        low, high = (port.low * payload, port.high * payload) if graded else (0.0, 1.0)
-        feeds.append(Feed(edge.source, entry.source, node, bool(entry.delay_steps), payload, low, high))
-    return feeds
 
 
 @dataclass(frozen=True)
@@ -269,7 +160,7 @@ def choose_scale(
     scale whose worst-case membrane fits; failing that the largest that leaves `CALIBRATION_MARGIN` over the calibrated
     membrane; failing that the smallest fine one. Without the worst case the headroom is unsafe and gets recorded.
     """
-    current, voltage = worst_case(node, feeds, bias)
+    current, voltage = worst_case(node, feeds, bias, MANTISSA_MAX)
     strongest = max((feed.largest for feed in feeds), default=0.0) or 1.0
     theta, largest_bias = float(node.threshold.max()), float(np.abs(bias).max(initial=0))
     ceiling = min(
@@ -289,53 +180,6 @@ def choose_scale(
     seen = [s for s in fine if ranges and s * ranges.voltage * CALIBRATION_MARGIN <= room]
     scale = (safe or seen or fine[-1:])[0]
     return scale, Headroom(current, voltage, bool(safe))
-
-
-def worst_case(node: LIF, feeds: list[Feed], bias: np.ndarray) -> tuple[float, float]:
-    """Return bounds of |current| and |membrane| in membrane units over all inputs; infinite where nothing leaks."""
-    low, high = np.minimum(bias, 0.0), np.maximum(bias, 0.0)
-    for feed in feeds:
-        less, more = feed.reach()
-        low, high = low + less - feed.rounding, high + more + feed.rounding
-    down, up = float(-low.min(initial=0)), float(high.max(initial=0))
-    down, up = (x / _forgetting(node.alpha) if x else 0.0 for x in (down, up))
-    theta = float(node.threshold.max())
-    leak = _forgetting(node.beta)
-    falls = down / leak if down else 0.0
-    rises = theta + up if "zero" in node.reset else (up / leak if up else 0.0)
-    return max(down, up), max(falls + (theta if "subtract" in node.reset else 0.0), rises, theta)
-
-
-def _forgetting(decay: np.ndarray | None) -> float:
-    """Return 1 - decay of the slowest neuron, after rounding to 12 bits; a tiny number instead of 0."""
-    return 1.0 if decay is None else max(1.0 - float(decay.max()), 1e-12)
-
-
-def _row_sums(node: LinearMap, low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return per target neuron the least and the most that inputs in [low, high] can sum to."""
-    low, high = min(low, 0.0), max(high, 0.0)
-    match node:
-        case Linear(weight):
-            rows = weight.reshape(len(weight), -1)
-        case Conv(weight):
-            rows = np.repeat(weight.reshape(len(weight), -1), prod(node.shape[1:]), axis=0)
-        case SparseLinear(data, _, indptr):
-            row = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
-            positive = np.bincount(row, np.maximum(data, 0), len(indptr) - 1)
-            negative = np.bincount(row, np.minimum(data, 0), len(indptr) - 1)
-            return low * positive + high * negative, high * positive + low * negative
-    positive, negative = np.maximum(rows, 0).sum(axis=1), np.minimum(rows, 0).sum(axis=1)
-    return low * positive + high * negative, high * positive + low * negative
-
-
-def _total_bias(node: LIF, feeds: list[Feed]) -> np.ndarray:
-    """Return the sum of all maps' biases per neuron, (neuron,)."""
-    total = np.zeros(node.size)
-    for feed in feeds:
-        if feed.node.bias is not None:
-            per_channel = node.size // len(feed.node.bias)
-            total += np.repeat(feed.node.bias, per_channel)
-    return total
 
 
 # the integers
@@ -393,30 +237,9 @@ def _projection(network: Network, feed: Feed, target: str, scale: float) -> tupl
 
 def _round(node: LinearMap, unit: float) -> tuple[Synapses, float]:
     """Return the synapses of `node` in mantissas of `unit`, and the largest error in real weight."""
-    weights = node.data if isinstance(node, SparseLinear) else node.weight
+    weights = weights_of(node)
     mantissa = np.clip(np.rint(weights / unit), -MANTISSA_MAX, MANTISSA_MAX).astype(np.int8)
-    error = float(np.abs(mantissa * unit - weights).max(initial=0))
-    match node:
-        case Linear(weight) if np.count_nonzero(weight) < SPARSE_BELOW * weight.size:
-            rows, columns = np.nonzero(weight)
-            indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(weight)))]).astype(np.int64)
-            return SparseSynapses(mantissa[rows, columns], columns.astype(np.int32), indptr), error
-        case Linear():
-            return DenseSynapses(mantissa), error
-        case SparseLinear(_, indices, indptr):
-            return SparseSynapses(mantissa, indices.astype(np.int32), indptr.astype(np.int64)), error
-        case Conv():
-            return _conv_synapses(node, mantissa), error
-    raise TypeError(type(node).__name__)
-
-
-def _conv_synapses(node: Conv, mantissa: np.ndarray) -> ConvSynapses:
-    """Return a Conv1d or Conv2d as two-dimensional synapses; one spatial axis becomes x, with y of length 1."""
-    if mantissa.ndim == 3:
-        plane = (node.input_shape[0], 1, node.input_shape[1]), (node.shape[0], 1, node.shape[1])
-        pairs = ((1, *node.stride), (0, *node.padding), (1, *node.dilation))
-        return ConvSynapses(mantissa[:, :, None, :], *plane, *pairs, node.groups)
-    return ConvSynapses(mantissa, node.input_shape, node.shape, node.stride, node.padding, node.dilation, node.groups)
+    return stored(node, mantissa), float(np.abs(mantissa * unit - weights).max(initial=0))
 
 
 # what gets recorded

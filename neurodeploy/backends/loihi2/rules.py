@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from neurodeploy.backends.structure import paths_have_equal_length, thresholds_do_not_adapt
 from neurodeploy.errors import Finding
-from neurodeploy.ir.network import Edge, Network
+from neurodeploy.ir.network import Network
 from neurodeploy.ir.nodes import Conv
 
 
@@ -41,22 +42,6 @@ def decays_are_fractions(network: Network) -> Iterator[Finding]:
                 )
 
 
-def paths_have_equal_length(network: Network) -> Iterator[Finding]:
-    """Every projection takes one step, so all undelayed paths into a population must have equally many."""
-    latency = latencies(network)
-    for name in network.populations:
-        for edge, source in _sources(network, name):
-            expected = latency[source] + 1 - edge.delay_steps
-            if expected != latency[name]:
-                yield Finding(
-                    "ND142",
-                    f"{network.place(source)} -> {network.place(name)}",
-                    f"arrives after {expected} steps where another path arrives after {latency[name]}",
-                    "each projection of Loihi takes one step, so paths of different length fall out of step",
-                    "give the paths equally many spiking layers, or feed recurrence back within one layer only",
-                )
-
-
 def convolutions_are_at_most_two_dimensional(network: Network) -> Iterator[Finding]:
     """Lava's Conv has two spatial axes."""
     for name, node in network.nodes.items():
@@ -67,19 +52,6 @@ def convolutions_are_at_most_two_dimensional(network: Network) -> Iterator[Findi
                 f"{node.weight.ndim - 2} spatial axes",
                 "Lava's Conv process has two",
                 "use Conv1d or Conv2d",
-            )
-
-
-def thresholds_do_not_adapt(network: Network) -> Iterator[Finding]:
-    """Neither stock LIF processes nor ours have a threshold that moves."""
-    for name, node in network.populations.items():
-        if node.adaptation is not None:
-            yield Finding(
-                "ND144",
-                network.place(name),
-                "its threshold adapts with every spike",
-                "no neuron of this backend has a second, moving threshold variable",
-                "train with LIF neurons, or keep this network in PyTorch",
             )
 
 
@@ -95,18 +67,3 @@ RULES = (
 def check(network: Network) -> list[Finding]:
     """Return everything in the lowered `network` that Loihi cannot express."""
     return [finding for rule in RULES for finding in rule(network)]
-
-
-def latencies(network: Network) -> dict[str, int]:
-    """Return, for the input and every population, the steps between an input step and its own answer to it."""
-    latency = {network.input: 0}
-    for name in network.populations:
-        known = [latency[source] + 1 for edge, source in _sources(network, name) if not edge.delay_steps]
-        latency[name] = max(known, default=1)
-    return latency
-
-
-def _sources(network: Network, name: str) -> list[tuple[Edge, str]]:
-    """Return the (edge into the map, population or input) pairs that feed `name` in a lowered network."""
-    entries = [network.incoming(edge.source)[0] for edge in network.incoming(name)]
-    return [(entry, entry.source) for entry in entries]

@@ -1,0 +1,17 @@
+"""SpiNNaker through PyNN: design rules, 16-bit weights and s16.15 constants, placement, and runs on PyNN's simulators.
+
+NEST and Brian2 compute what the program means, sPyNNaker maps it onto the machine. Importing this package imports none
+of them.
+"""
+
+from neurodeploy.backends.payloads import payloads
+from neurodeploy.backends.spinnaker.availability import missing
+from neurodeploy.backends.spinnaker.place import place
+from neurodeploy.backends.spinnaker.quantize import quantize
+
+EXECUTORS = ("nest", "brian2", "spynnaker", "engine-s16.15")
+"""What runs a program beside the engine: PyNN's simulators, the machine's own tool chain, and its arithmetic."""
+AUTHORITIES = ("nest", "brian2")
+"""Whose spikes the engine's must be; the first is asked when nobody says whom."""
+
+__all__ = ["AUTHORITIES", "EXECUTORS", "missing", "payloads", "place", "quantize"]

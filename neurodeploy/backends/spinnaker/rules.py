@@ -1,0 +1,80 @@
+"""What PyNN's current-based cells can say: design rules over a lowered network, each a function that yields findings.
+
+Which simulator has which cell is another question, see `cells.py`. `neurodeploy explain CODE` prints the explanations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from neurodeploy.backends.structure import paths_have_equal_length, thresholds_do_not_adapt
+from neurodeploy.errors import Finding
+from neurodeploy.ir.network import Network
+from neurodeploy.ir.nodes import InputKind, Reset
+
+RESETS = (Reset.ZERO, Reset.ZERO_NEXT_STEP, Reset.SUBTRACT_NEXT_STEP)
+"""What some simulator has a cell for: no refractory step, one, and the threshold subtracted in the next step."""
+
+
+def input_is_spikes(network: Network) -> Iterator[Finding]:
+    """What enters a SpiNNaker machine is packets, which carry no value."""
+    if network.input_node.kind is not InputKind.SPIKES:
+        yield Finding(
+            "ND150",
+            network.place(network.input),
+            "graded input",
+            "spikes are all that enters a SpiNNaker machine, and none is graded",
+            "compile with --encoding rate --steps T, or train with an encoding of spikes",
+        )
+
+
+def thresholds_are_positive(network: Network) -> Iterator[Finding]:
+    """A cell rests at 0 mV, below its threshold."""
+    for name, node in network.populations.items():
+        if np.any(node.threshold <= 0):
+            what, why = f"threshold {float(node.threshold.min()):g}", "a cell that fires at rest never stops"
+            yield Finding("ND151", network.place(name), what, why, "train with a positive threshold")
+
+
+def states_leak(network: Network) -> Iterator[Finding]:
+    """Cells are told time constants: -dt / ln(beta) is finite for beta < 1 only."""
+    for name, node in network.populations.items():
+        for symbol, value in (("beta", node.beta), ("alpha", node.alpha)):
+            if value is not None and (np.any(value < 0) or np.any(value >= 1)):
+                yield Finding(
+                    "ND152",
+                    network.place(name),
+                    f"{symbol} between {float(value.min()):g} and {float(value.max()):g}",
+                    "a PyNN cell leaks with a finite time constant, so it keeps a fraction of at least 0 and below 1",
+                    f"train with {symbol} in [0, 1), .999 for instance",
+                )
+
+
+def resets_are_cells(network: Network) -> Iterator[Finding]:
+    """Every reset here is that of some simulator's cell."""
+    for name, node in network.populations.items():
+        if node.reset not in RESETS:
+            yield Finding(
+                "ND153",
+                network.place(name),
+                f"reset {node.reset.value}",
+                "no PyNN cell resets so",
+                f"train with one of {', '.join(RESETS)}: snnTorch's zero, or its subtract with reset_delay=True",
+            )
+
+
+RULES = (
+    input_is_spikes,
+    thresholds_are_positive,
+    thresholds_do_not_adapt,
+    states_leak,
+    resets_are_cells,
+    paths_have_equal_length,
+)
+
+
+def check(network: Network) -> list[Finding]:
+    """Return everything in the lowered `network` that no PyNN cell can express."""
+    return [finding for rule in RULES for finding in rule(network)]
