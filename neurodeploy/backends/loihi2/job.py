@@ -16,13 +16,12 @@ from pathlib import Path
 import numpy as np
 
 from neurodeploy.backends.loihi2.recording import LearningRecord
+from neurodeploy.backends.supervision import CLOCK, RESULT, finish
 from neurodeploy.engine.plastic import LearningProgram
 from neurodeploy.ir.codec import from_plain, to_plain
 from neurodeploy.ir.program import Program
 
 LEARNING = "learning.json"
-CLOCK = "clock"
-RESULT = "result.json"
 
 
 def write_job(directory: Path, program: Program, samples: np.ndarray, record_states: bool) -> None:
@@ -124,9 +123,7 @@ def write_learning_result(directory: Path, outcome: LearningOutcome) -> None:
     np.save(directory / "fired.npy", outcome.spikes, allow_pickle=False)
     for index, rows in enumerate(outcome.weights):
         np.save(directory / f"weights-{index}.npy", rows, allow_pickle=False)
-    unfinished = directory / f"{RESULT}.part"
-    unfinished.write_text(json.dumps({"seconds": outcome.seconds, "counters": outcome.counters}))
-    unfinished.replace(directory / RESULT)
+    finish(directory, {"seconds": outcome.seconds, "counters": outcome.counters})
 
 
 def read_learning_result(directory: Path, groups: int) -> LearningOutcome:

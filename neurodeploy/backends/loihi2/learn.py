@@ -10,7 +10,8 @@ import numpy as np
 
 from neurodeploy.backends.loihi2 import job
 from neurodeploy.backends.loihi2.lava_compat import availability
-from neurodeploy.backends.loihi2.run import EXECUTORS, Progress, await_result, supervised_worker
+from neurodeploy.backends.loihi2.run import EXECUTORS, WORKER
+from neurodeploy.backends.supervision import Progress, await_result, supervised
 from neurodeploy.engine.plastic import LearningProgram
 from neurodeploy.errors import BackendUnavailableError
 from neurodeploy.ir.program import Program
@@ -60,8 +61,8 @@ def learn(
         with tempfile.TemporaryDirectory(prefix="neurodeploy-") as name:
             directory = Path(name)
             job.write_learning_job(directory, setting)
-            with supervised_worker(directory) as process:
-                await_result(process, directory, steps, progress, timeout_s)
+            with supervised(WORKER, directory) as process:
+                await_result(WORKER, process, directory, steps, progress, timeout_s)
             outcome = job.read_learning_result(directory, len(program.weights))
     counts = outcome.spikes[program.start :].reshape(len(inputs), program.period, -1).sum(1, dtype=np.int64)
     run = LearningRun(

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 
-import neurodeploy
 from neurodeploy.backends.loihi2 import job
 from neurodeploy.backends.loihi2.lava_compat import LAVA_VERSION, availability, require_lava
 from neurodeploy.backends.loihi2.schedule import Schedule, by_sample, refuse_misfits
-from neurodeploy.errors import BackendFailedError, BackendUnavailableError, Finding, UsageError
+from neurodeploy.backends.supervision import RESULT, Progress, Worker, await_result, supervised
+from neurodeploy.errors import BackendUnavailableError, Finding, UsageError
 from neurodeploy.ir.program import Program
 from neurodeploy.results import RunResult, decide
 
@@ -29,21 +23,13 @@ EXECUTORS = {
 }
 """What a result says about who computed it."""
 
-WORKER = "neurodeploy.backends.loihi2.worker"
-POLL_S = 0.05
-START_S = 120.0
-STALL_S = 120.0
-STEP_S = 2.0
-"""Generous limits, in seconds: to start, without a single step done, and per step on average where the caller sets no
-limit. Three layers of 100 neurons take 2 ms a step on two cores."""
-GRACE_S = 2.0
-"""Seconds between asking the worker's processes to end and killing them."""
-LAST_LINES = 30
-SOCKET_PATH_MAX = 103
-"""The longest path of a Unix socket, on macOS; Linux allows four more."""
-SOCKET_IN_JOB = len("/pymp-12345678/listener-12345678")
-
-Progress = Callable[[int, int], None]
+WORKER = Worker(
+    "neurodeploy.backends.loihi2.worker",
+    EXECUTORS["lava"],
+    failed="ND303",
+    late="ND304",
+    remedy='see the lines above; on="lava-models" runs the same models in this process, where a debugger reaches them',
+)
 
 
 def run(
@@ -134,103 +120,9 @@ def run_on_runtime(
     with tempfile.TemporaryDirectory(prefix="neurodeploy-") as name:
         directory = Path(name)
         job.write_job(directory, program, samples, record_states)
-        with supervised_worker(directory) as process:
-            await_result(process, directory, total, progress, timeout_s)
+        with supervised(WORKER, directory) as process:
+            await_result(WORKER, process, directory, total, progress, timeout_s)
         return read_result(directory, program, record_states)
-
-
-@contextmanager
-def supervised_worker(directory: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Start the worker in a session of its own; on any way out, end every process of that session."""
-    root = Path(neurodeploy.__file__).resolve().parents[1]
-    paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-    environment |= {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
-    if len(str(directory)) + SOCKET_IN_JOB <= SOCKET_PATH_MAX:
-        environment["TMPDIR"] = str(directory)  # where multiprocessing leaves a folder when it is ended
-    with (directory / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", WORKER, str(directory), str(os.getpid())],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            cwd=directory,
-            env=environment,
-            start_new_session=True,
-        )
-    try:
-        yield process
-    finally:
-        end_session(process)
-
-
-def end_session(process: subprocess.Popen[bytes]) -> None:
-    """End the worker and everything it started: SIGTERM, two seconds, SIGKILL.
-
-    SIGTERM first, because Python's resource tracker ignores it and removes the shared memory the others leave.
-    """
-    for signal_number in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal_number)
-        deadline = time.monotonic() + GRACE_S
-        while session_is_alive(process.pid) and time.monotonic() < deadline:
-            process.poll()
-            time.sleep(POLL_S)
-    process.wait()
-
-
-def session_is_alive(group: int) -> bool:
-    """Whether any process of the group still runs; where /proc tells, one that only waits to be reaped does not."""
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    if not Path("/proc/self/stat").exists():
-        return True
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, _, member_of = status.read_text().rpartition(")")[2].split()[:3]
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if int(member_of) == group and state not in "ZX":
-            return True
-    return False
-
-
-def await_result(
-    process: subprocess.Popen[bytes],
-    directory: Path,
-    total: int,
-    progress: Progress | None,
-    timeout_s: float | None,
-) -> None:
-    """Return when the worker has written its result.
-
-    Raises:
-        BackendFailedError: ND303 when it ended without one, ND304 when it is too slow or stands still.
-    """
-    clocks = np.memmap(directory / job.CLOCK, dtype=np.int64, mode="r")
-    begin = last_change = time.monotonic()
-    limit = START_S + total * STEP_S if timeout_s is None else timeout_s
-    done = 0
-    while not (directory / job.RESULT).exists():
-        ended = process.poll() is not None
-        now = time.monotonic()
-        if int(clocks.min()) != done:
-            done, last_change = int(clocks.min()), now
-            if progress is not None:
-                progress(done, total)
-        if ended and not (directory / job.RESULT).exists():
-            raise BackendFailedError(_failed(directory, f"Lava's runtime ended with exit code {process.returncode}"))
-        if now - begin > limit:
-            raise BackendFailedError(_too_long(directory, f"step {done} of {total} after {limit:g} s"))
-        if now - last_change > STALL_S:
-            raise BackendFailedError(
-                _too_long(directory, f"no step for {now - last_change:.0f} s at {done} of {total}")
-            )
-        time.sleep(POLL_S)
-    if progress is not None and done != total:
-        progress(total, total)
 
 
 def read_result(directory: Path, program: Program, record_states: bool) -> RunResult:
@@ -249,35 +141,9 @@ def read_result(directory: Path, program: Program, record_states: bool) -> RunRe
         decide(spikes[program.output]),
         currents=arrays("currents") if record_states else {},
         voltages=arrays("voltages") if record_states else {},
-        **json.loads((directory / job.RESULT).read_text()),
+        **json.loads((directory / RESULT).read_text()),
     )
-
-
-def last_lines(directory: Path) -> str:
-    """Return the end of what the worker and Lava's processes printed."""
-    text = (directory / "log").read_text(errors="replace").strip()
-    return "\n".join(text.splitlines()[-LAST_LINES:]) or "(nothing was printed)"
 
 
 def _usage(what: str, why: str, fix: str) -> Finding:
     return Finding("ND307", "run", what, why, fix)
-
-
-def _failed(directory: Path, what: str) -> Finding:
-    return Finding(
-        "ND303",
-        EXECUTORS["lava"],
-        f"{what}; its last lines:\n{last_lines(directory)}",
-        "the real runtime runs in a child process, and that process did not finish",
-        'see the lines above; on="lava-models" runs the same models in this process, where a debugger reaches them',
-    )
-
-
-def _too_long(directory: Path, what: str) -> Finding:
-    return Finding(
-        "ND304",
-        EXECUTORS["lava"],
-        f"given up: {what}; its last lines:\n{last_lines(directory)}",
-        "Lava's runtime waits for ever when one of its processes does",
-        "give more time with timeout_s, run fewer samples, or use the engine",
-    )

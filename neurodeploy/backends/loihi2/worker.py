@@ -8,10 +8,7 @@ Lava's own `stop` may hang.
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
-import signal
 import sys
 import threading
 import time
@@ -22,17 +19,14 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.backends.loihi2.job import (
-    CLOCK,
     LEARNING,
-    RESULT,
     LearningOutcome,
     read_job,
     read_learning_job,
     write_learning_result,
 )
 from neurodeploy.backends.loihi2.schedule import Schedule, by_sample
-
-WATCH_S = 0.1
+from neurodeploy.backends.supervision import CLOCK, WATCH_S, fail, finish, watch_parent
 
 
 def execute(directory: Path) -> None:
@@ -63,9 +57,7 @@ def execute(directory: Path) -> None:
             u, v = recording.states()
             np.save(directory / f"currents-{index}.npy", by_sample(u, schedule))
             np.save(directory / f"voltages-{index}.npy", by_sample(v, schedule))
-    unfinished = directory / f"{RESULT}.part"
-    unfinished.write_text(json.dumps({"seconds": seconds, "steps_on_chip": steps}))
-    unfinished.replace(directory / RESULT)
+    finish(directory, {"seconds": seconds, "steps_on_chip": steps})
 
 
 def execute_learning(directory: Path) -> None:
@@ -100,21 +92,6 @@ def watch_actors(runtime: Any) -> None:
             if died:
                 fail(f"a process of Lava's ended with exit code {actor.exitcode}")
         time.sleep(WATCH_S)
-
-
-def watch_parent(parent: int, directory: Path) -> None:
-    """When the process that asked for the run is gone, remove the job and end the whole process group."""
-    while os.getppid() == parent:
-        time.sleep(WATCH_S)
-    shutil.rmtree(directory, ignore_errors=True)
-    os.killpg(os.getpgrp(), signal.SIGTERM)
-
-
-def fail(message: str) -> None:
-    """Write `message` where the parent looks for last lines, and end without Lava's exit handlers, which hang."""
-    sys.stderr.write(message.rstrip() + "\n")
-    sys.stderr.flush()
-    os._exit(1)
 
 
 def main(directory: str, parent: str) -> None:
