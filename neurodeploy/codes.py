@@ -273,6 +273,9 @@ EXPLANATIONS: dict[str, str] = {
     "ND234": "SpiNNaker's membrane is an s16.15 number that ends at 65,536 mV and wraps there. The worst case over all "
     "inputs would reach that far, and a smaller scale would leave the threshold too few bits. Train with more leak or "
     "smaller weights if the engine's s16.15 differs from its real numbers.",
+    "ND235": "Substitution, made only where it is allowed: a reset to zero in place of subtracting the threshold, "
+    "which no cell of the machine does. NEST and Brian2 need no substitute. Where the user accepts it, the spikes that "
+    "differ are counted on calibration data, and every report carries the code.",
     # ND3xx: backends
     # ND300-ND329: Lava
     "ND300": "lava-nc is not installed, or not in the version all claims about it are tested against. It declares "

@@ -266,16 +266,18 @@ def show_explanation(console: Console, plain: Plain) -> None:
     console.print(Text(plain["explanation"]))
 
 
+RESOURCES = {"synaptic_memory": "synaptic bytes", "input_axons": "axons in", "output_axons": "axons out"}
+"""Short headings of what a core has."""
+
+
 def show_utilization(console: Console, rows: list[Plain]) -> None:
     """Print used and available of every core."""
     if not rows:
         return
-    table = _table(">core", "layer", ">neurons", ">synaptic bytes", ">axons in", ">axons out")
+    names = [name for name, value in rows[0].items() if isinstance(value, dict)]
+    table = _table(">core", "layer", *(f">{RESOURCES.get(name, name)}" for name in names))
     for row in rows:
-        used = [
-            Text(f"{row[name]['used']:,}/{row[name]['available']:,}", _alarm(row[name]))
-            for name in ("neurons", "synaptic_memory", "input_axons", "output_axons")
-        ]
+        used = [Text(f"{row[name]['used']:,}/{row[name]['available']:,}", _alarm(row[name])) for name in names]
         table.add_row(str(row["core"]), row["population"], *used)
     console.print(table)
 
@@ -313,17 +315,29 @@ def _synapses(projection: Plain | None) -> tuple[str, ...]:
     if projection is None:
         return ("",) * 5
     source = projection["from"] + LATE * projection["recurrent"]
-    numbers = (projection["weight_bits"], projection["exponent"])
-    return (source, projection["format"], f"{projection['weights']:,}", *map(str, numbers))
+    numbers = (str(projection["weight_bits"]), _number(projection["exponent"]))
+    return (source, projection["format"], f"{projection['weights']:,}", *numbers)
+
+
+INTEGERS = {"bias_mantissa": "bias", "bias_exponent": "bias x2^", "exponents": "x2^"}
+"""Short headings of a population's numbers."""
 
 
 def _show_numbers(console: Console, layers: list[Plain]) -> None:
-    table = _table("integers", ">unit", ">du", ">dv", ">vth", ">bias", ">bias x2^")
+    names = list(dict.fromkeys(name for layer in layers for name in layer["numbers"]))
+    table = _table("integers", ">unit", *(f">{INTEGERS.get(name, name)}" for name in names))
     for layer in layers:
-        numbers = layer["numbers"]
-        spans = [_span(numbers[name]) for name in ("du", "dv", "vth", "bias_mantissa")]
-        table.add_row(layer["name"], f"1/{layer['scale']:,.5g}", *spans, str(numbers["bias_exponent"]))
+        table.add_row(
+            layer["name"], f"1/{layer['scale']:,.5g}", *(_number(layer["numbers"].get(name)) for name in names)
+        )
     console.print(table)
+
+
+def _number(value: Any) -> str:
+    """Return an integer, or a span of them; exponents of two kinds come as a list too, and are equal or told apart."""
+    if value is None:
+        return ""
+    return _span(value) if isinstance(value, list) else str(value)
 
 
 def _show_deviations(console: Console, plain: Plain) -> None:
@@ -395,7 +409,8 @@ def _headline(certificate: Plain) -> str:
         return f"{ours} DIFFERS from {theirs}"
     if certificate["equal"]:
         return f"{ours} equals {theirs} in everything compared"
-    return f"{ours} differs from {theirs} by rounding only"
+    allowed = f" and {', '.join(certificate['substitutions'])}" if certificate.get("substitutions") else ""
+    return f"{ours} differs from {theirs} by rounding{allowed} only"
 
 
 def _metrics(plain: Plain, samples: int) -> list[str]:

@@ -95,12 +95,14 @@ def compile(
     backend = backend_of(profile)
     network = model if isinstance(model, Network) else load(model, allow=allow, **loading)
     network = _with_encoding(network, steps, encoding)
-    ranges = None
+    ranges = inputs = None
     if calibration is not None:
         samples = read_data(calibration, network.encoding, network.input_node.shape, CALIBRATION_SAMPLES)
-        network = _covering(network, samples)
-        ranges = run_real(lower(network), samples.inputs, progress)[1]
-    program = backend.quantize(lower(network), ranges)
+        network, inputs = _covering(network, samples), samples.inputs
+    lowered = backend.substitute(lower(network), allow, inputs)
+    if inputs is not None:
+        ranges = run_real(lowered, inputs, progress)[1]
+    program = backend.quantize(lowered, ranges)
     _refuse_unallowed(program.deviations, allow)
     provenance = {
         "model": "a Network" if isinstance(model, Network) else Path(model).name,

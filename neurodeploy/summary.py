@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from neurodeploy.learning.training import Outcome
 
 Plain = dict[str, Any]
-WEIGHT_BITS = 8
+WEIGHT_BITS = {Neuron: 8, Cell: 16}
+"""Of a weight without its exponent; a SpiNNaker weight's sign says which kind of synapse it is."""
 
 
 def of_training(outcome: Outcome) -> Plain:
@@ -230,7 +231,7 @@ def _layer(model: CompiledModel, population: Population) -> Plain:
         "latency_steps": population.latency_steps,
         "scale": population.scale,
         "numbers": _numbers(neuron),
-        "inputs": [_projection(projection) for projection in model.program.incoming(population.name)],
+        "inputs": [_projection(projection, neuron) for projection in model.program.incoming(population.name)],
         "cores": [slot.core for slot in model.placement.slots if slot.population == population.name],
     }
 
@@ -247,15 +248,15 @@ def _numbers(neuron: Neuron | Cell) -> Plain:
     return {name: [int(values.min()), int(values.max())] for name, values in spans.items()} | exponents
 
 
-def _projection(projection: Projection) -> Plain:
+def _projection(projection: Projection, target: Neuron | Cell) -> Plain:
     synapses = projection.synapses
     plain = {
         "name": projection.name,
         "from": projection.source,
         "format": FORMATS[type(synapses)],
         "weights": int(synapses.mantissa.size),
-        "weight_bits": WEIGHT_BITS,
-        "exponent": projection.exponent,
+        "weight_bits": WEIGHT_BITS[type(target)],
+        "exponent": list(target.exponents) if isinstance(target, Cell) else projection.exponent,
         "recurrent": projection.recurrent,
     }
     if isinstance(synapses, ConvSynapses):

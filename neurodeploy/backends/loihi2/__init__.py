@@ -4,6 +4,10 @@
 processes, to embed in a Lava program of one's own. Importing this package does not import Lava.
 """
 
+from collections.abc import Collection
+
+import numpy as np
+
 from neurodeploy.backends.loihi2.lava_compat import availability
 from neurodeploy.backends.loihi2.learn import learn
 from neurodeploy.backends.loihi2.place import place
@@ -12,11 +16,17 @@ from neurodeploy.backends.loihi2.quantize import quantize
 from neurodeploy.backends.loihi2.run import run
 from neurodeploy.backends.payloads import payloads
 from neurodeploy.errors import Finding
+from neurodeploy.ir.network import Network
 
 EXECUTORS = ("lava", "lava-models")
 """What runs a program beside the engine: Lava's runtime, and its process models without it."""
 AUTHORITIES = EXECUTORS
 """Whose spikes and states the engine's must be; the first is asked when nobody says whom."""
+
+
+def substitute(network: Network, allow: Collection[str], inputs: np.ndarray | None) -> Network:
+    """Return the lowered `network` with what the user allows to differ: Loihi's processes leave nothing to allow."""
+    return network
 
 
 def missing(executor: str) -> Finding | None:
@@ -26,5 +36,5 @@ def missing(executor: str) -> Finding | None:
 
 __all__ = [
     "AUTHORITIES", "EXECUTORS", "frozen_program", "integer_program", "learn", "missing", "payloads", "place",
-    "quantize", "real_weights", "run",
+    "quantize", "real_weights", "run", "substitute",
 ]  # fmt: skip

@@ -8,10 +8,11 @@ from neurodeploy.backends.payloads import payloads
 from neurodeploy.backends.spinnaker.availability import missing
 from neurodeploy.backends.spinnaker.place import place
 from neurodeploy.backends.spinnaker.quantize import quantize
+from neurodeploy.backends.spinnaker.substitute import substitute
 
 EXECUTORS = ("nest", "brian2", "spynnaker", "engine-s16.15")
 """What runs a program beside the engine: PyNN's simulators, the machine's own tool chain, and its arithmetic."""
 AUTHORITIES = ("nest", "brian2")
 """Whose spikes the engine's must be; the first is asked when nobody says whom."""
 
-__all__ = ["AUTHORITIES", "EXECUTORS", "missing", "payloads", "place", "quantize"]
+__all__ = ["AUTHORITIES", "EXECUTORS", "missing", "payloads", "place", "quantize", "substitute"]

@@ -104,13 +104,13 @@ def _exponent(total: float, synapses: int) -> int:
 def _mantissas(weights: np.ndarray, exponents: tuple[int, int]) -> np.ndarray:
     """Return int32 mantissas of weights in mV; the sign says which exponent."""
     step = np.where(weights < 0, 2.0 ** exponents[1], 2.0 ** exponents[0])
-    return np.rint(weights / step).astype(np.int32)
+    return np.asarray(np.rint(weights / step), np.int32)
 
 
 def _cell(node: LIF, bias: np.ndarray, scale: float, exponents: tuple[int, int]) -> Cell:
     alpha = None
     if node.alpha is not None and np.any(node.alpha):
-        alpha = np.clip(np.rint(_flat(node.alpha) * U032), 0, U032 - 1).astype(np.int64)
+        alpha = np.asarray(np.clip(np.rint(_flat(node.alpha) * U032), 0, U032 - 1), np.int64)
     uniform = bias[:1].reshape(()) if np.unique(bias).size == 1 else bias
     return Cell(
         beta=_s1615(_flat(node.beta), S1615 - 1),
@@ -123,7 +123,7 @@ def _cell(node: LIF, bias: np.ndarray, scale: float, exponents: tuple[int, int])
 
 
 def _s1615(values: np.ndarray, most: int = (1 << 31) - 1) -> np.ndarray:
-    return np.clip(np.rint(values * S1615), -most, most).astype(np.int32)
+    return np.asarray(np.clip(np.rint(values * S1615), -most, most), np.int32)
 
 
 def _flat(parameter: np.ndarray) -> np.ndarray:
