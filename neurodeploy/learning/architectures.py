@@ -15,7 +15,7 @@ same, 64-10 has no hidden layer, and 64-32 has two, of 64 and 32 neurons.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import prod, sqrt
 from typing import Any
 
@@ -146,67 +146,91 @@ def build(
     Raises:
         UsageError: ND071 when the description cannot be read or does not fit the input.
     """
-    random = np.random.default_rng(seed)
-    nodes: dict[str, Node] = {"input": source}
-    edges: list[Edge] = []
-    at, shape, count = "input", source.shape, 0
-
-    def add(name: str, node: Node) -> None:
-        nonlocal at
-        nodes[name] = node
-        edges.append(Edge(at, name))
-        at = name
-
-    def weights(*form: int, gain: float = gain) -> np.ndarray:
-        reach = gain / sqrt(prod(form[1:]))
-        return _single(random.uniform(-reach, reach, form))
-
-    def fire(form: Shape, recurrent: bool, kernel: int = 0) -> None:
-        name = f"lif{count}"
-        add(name, _lif(form, neurons))
-        if recurrent and kernel and kernel % 2 == 0:
-            raise UsageError(_unfit(arch, f"recurrence by {kernel} x {kernel} kernels", "only odd ones keep the size"))
-        if recurrent:
-            inner, pad = f"{name}.recurrent", (kernel // 2,) * 2
-            reads = (form[0], form[0], kernel, kernel) if kernel else (*form, *form)
-            own = weights(*reads, gain=gain if recurrent_gain is None else recurrent_gain)
-            nodes[inner] = Conv(own, form, (1, 1), pad, (1, 1)) if kernel else Linear(own)
-            edges.extend((Edge(name, inner, 1), Edge(inner, name)))
-
-    for token in layers_of(arch, shape, classes):
+    usual = gain if recurrent_gain is None else recurrent_gain
+    growing = _Growing(arch, neurons, np.random.default_rng(seed), gain, usual, source.shape, {"input": source})
+    for token in layers_of(arch, source.shape, classes):
         if token["feedback"]:
             raise UsageError(_unfit(arch, "feedback from the last layer to the first", "it belongs to spide and ide"))
         if token["pool"]:
-            pool = int(token["pool"])
-            space = space_of(arch, shape, at == "input")
-            node = AveragePool(space, (pool, pool), (pool, pool), (0, 0))
-            shape = fitting(arch, node, pool)
-            add(f"pool{count + 1}", node)
-            continue
-        count += 1
-        if token["maps"]:
-            space = space_of(arch, shape, at == "input")
-            kernel, stride = int(token["kernel"]), int(token["stride"] or 1)
-            padding = kernel // 2 if token["padding"] is None else int(token["padding"])
-            kernels = weights(int(token["maps"]), space[0], kernel, kernel)
-            bias = np.zeros(int(token["maps"]))
-            conv = Conv(kernels, space, (stride,) * 2, (padding,) * 2, (1, 1), 1, bias)
-            shape = fitting(arch, conv, kernel)
-            add(f"conv{count}", conv)
-            fire(shape, bool(token["recurrent"]), kernel)
-            continue
-        if len(shape) > 1:
-            add(f"flat{count}", Reshape(shape, (prod(shape),)))
-            shape = (prod(shape),)
-        size = int(token["dense"])
-        add(f"fc{count}", Linear(weights(size, shape[0]), np.zeros(size)))
-        shape = (size,)
-        fire(shape, bool(token["recurrent"]))
-    output = nodes[f"lif{count}"]
+            growing.pool(int(token["pool"]))
+        elif token["maps"]:
+            growing.maps(token)
+        else:
+            growing.dense(int(token["dense"]), bool(token["recurrent"]))
+    nodes, name = growing.nodes, growing.at
+    output = nodes[name]
     assert isinstance(output, LIF)
-    nodes[f"lif{count}"] = replace(output, adaptation=None)
+    nodes[name] = replace(output, adaptation=None)
     origin = {name: f"--arch {arch}" for name in nodes}
-    return Network(nodes, tuple(edges), "input", f"lif{count}", origin=origin)
+    return Network(nodes, tuple(growing.edges), "input", name, origin=origin)
+
+
+@dataclass
+class _Growing:
+    """A network while its layers are added: `at` is the last node, `shape` its shape, `count` the layers of neurons."""
+
+    arch: str
+    neurons: Neurons
+    random: np.random.Generator
+    gain: float
+    recurrent_gain: float
+    shape: Shape
+    nodes: dict[str, Node]
+    edges: list[Edge] = field(default_factory=list)
+    at: str = "input"
+    count: int = 0
+
+    def pool(self, size: int) -> None:
+        node = AveragePool(space_of(self.arch, self.shape, self.at == "input"), (size, size), (size, size), (0, 0))
+        self.shape = fitting(self.arch, node, size)
+        self._add(f"pool{self.count + 1}", node)
+
+    def maps(self, token: dict[str, str]) -> None:
+        """Add a convolution and its neurons."""
+        self.count += 1
+        space = space_of(self.arch, self.shape, self.at == "input")
+        kernel, stride = int(token["kernel"]), int(token["stride"] or 1)
+        padding = kernel // 2 if token["padding"] is None else int(token["padding"])
+        weights = self._weights(int(token["maps"]), space[0], kernel, kernel, gain=self.gain)
+        bias = np.zeros(int(token["maps"]))
+        conv = Conv(weights, space, (stride,) * 2, (padding,) * 2, (1, 1), 1, bias)
+        self.shape = fitting(self.arch, conv, kernel)
+        self._add(f"conv{self.count}", conv)
+        self._fire(bool(token["recurrent"]), kernel)
+
+    def dense(self, size: int, recurrent: bool) -> None:
+        """Add an all-to-all map and its neurons."""
+        self.count += 1
+        if len(self.shape) > 1:
+            self._add(f"flat{self.count}", Reshape(self.shape, (prod(self.shape),)))
+        weights = self._weights(size, prod(self.shape), gain=self.gain)
+        self._add(f"fc{self.count}", Linear(weights, np.zeros(size)))
+        self.shape = (size,)
+        self._fire(recurrent)
+
+    def _fire(self, recurrent: bool, kernel: int = 0) -> None:
+        """Add neurons, which perhaps read themselves: all of them, or through a kernel."""
+        name, shape = f"lif{self.count}", self.shape
+        self._add(name, _lif(shape, self.neurons))
+        if not recurrent:
+            return
+        if kernel and kernel % 2 == 0:
+            why = "only odd ones keep the size"
+            raise UsageError(_unfit(self.arch, f"recurrence by {kernel} x {kernel} kernels", why))
+        inner, pad = f"{name}.recurrent", (kernel // 2,) * 2
+        reads = (shape[0], shape[0], kernel, kernel) if kernel else (*shape, *shape)
+        own = self._weights(*reads, gain=self.recurrent_gain)
+        self.nodes[inner] = Conv(own, shape, (1, 1), pad, (1, 1)) if kernel else Linear(own)
+        self.edges += [Edge(name, inner, 1), Edge(inner, name)]
+
+    def _add(self, name: str, node: Node) -> None:
+        self.nodes[name] = node
+        self.edges.append(Edge(self.at, name))
+        self.at = name
+
+    def _weights(self, *form: int, gain: float) -> np.ndarray:
+        reach = gain / sqrt(prod(form[1:]))
+        return _single(self.random.uniform(-reach, reach, form))
 
 
 def layers_of(arch: str, shape: Shape, classes: int) -> list[dict[str, str]]:

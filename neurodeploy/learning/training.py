@@ -248,10 +248,7 @@ def train(
     _check_device(chosen.device)
     train_data = datasets.load(chosen.dataset, "train", chosen.train_samples)
     test_data = datasets.load(chosen.dataset, "test", chosen.test_samples)
-    random = np.random.default_rng((chosen.seed, 1))
-    order = random.permutation(len(train_data.labels))
-    held = round(VALIDATION * len(order)) if chosen.patience is not None else 0
-    validation, learned = np.sort(order[:held]), np.sort(order[held:])
+    validation, learned = _divided(len(train_data.labels), chosen)
     with on_device(chosen.device):
         learner = begin(chosen, train_data)
         history = _History.read(checkpoint, chosen) if checkpoint is not None and not restart else None
@@ -261,14 +258,10 @@ def train(
             learner.restore(history.state)
         resumed = len(history.curve)
         while not _over(history, chosen):
-            epoch = len(history.curve)
             start = perf_counter()
-            steps = list(_pass(learner, chosen, train_data, learned, epoch, transform, progress))
-            score = None
-            if held:
-                with on_device("cpu"):
-                    score = accuracy(learner.network(), train_data, chosen.encoding, validation)
-            history = history.after(_epoch(epoch, steps, score, perf_counter() - start), learner.state())
+            steps = list(_pass(learner, chosen, train_data, learned, len(history.curve), transform, progress))
+            score = _held_out(learner, chosen, train_data, validation)
+            history = history.after(_epoch(len(history.curve), steps, score, perf_counter() - start), learner.state())
             if checkpoint is not None:
                 history.write(checkpoint, chosen)
             if progress:
@@ -292,6 +285,23 @@ def train(
         perf_counter() - start,
         appraisal,
     )
+
+
+def _divided(samples: int, chosen: Settings) -> tuple[np.ndarray, np.ndarray]:
+    """Return the numbers of samples held out, none unless patience asks for them, and of those that are learned."""
+    order = np.random.default_rng((chosen.seed, 1)).permutation(samples)
+    held = round(VALIDATION * samples) if chosen.patience is not None else 0
+    return np.sort(order[:held]), np.sort(order[held:])
+
+
+def _held_out(
+    learner: Learner, chosen: Settings, data: datasets.Dataset | datasets.Recordings, validation: np.ndarray
+) -> float | None:
+    """Return the accuracy on samples held out, or None where none are."""
+    if not len(validation):
+        return None
+    with on_device("cpu"):
+        return accuracy(learner.network(), data, chosen.encoding, validation)
 
 
 def begin(chosen: Settings, data: datasets.Dataset | datasets.Recordings) -> Learner:
