@@ -17,10 +17,12 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from neurodeploy.engine.real import State, apply, lif_step, run_real
+from neurodeploy.engine.synapses import add, facing_sources, shape_of
 from neurodeploy.errors import Finding, UnsupportedError, raise_all
 from neurodeploy.ir.network import Edge, Network
 from neurodeploy.ir.nodes import LIF, Conv, Input, Linear, Node, Reset, Shape, SparseLinear
@@ -41,6 +43,8 @@ EXECUTORS = {"float64": "engine (float64)", "s16.15": "engine (s16.15, unverifie
 """Arithmetic -> what a result says about who computed it."""
 CHUNK_VALUES = 1 << 22
 """Sums of a layer held at once; a batch is run in chunks of samples."""
+MOST_SHIFT = 6
+"""Between the exponents of both kinds: up to here sums of a step fit the kernels; the convolution's wrap at 24 bits."""
 POINT = 15
 CURRENT_POINT = 32
 
@@ -101,7 +105,7 @@ def as_network(program: Program) -> Network:
         values, name = population.neuron.constants(1.0).values, population.name
         for projection in program.incoming(name):
             weights = projection.synapses.mantissa * population.cell.weight_step(projection)
-            node = _node(projection.synapses, weights, _shape_of(program, projection.source), population.shape)
+            node = _node(projection.synapses, weights, shape_of(program, projection.source), population.shape)
             edges += [Edge(projection.source, projection.name, int(projection.recurrent)), Edge(projection.name, name)]
             nodes[projection.name] = node
         if np.any(values["bias"]):
@@ -167,34 +171,45 @@ def _from_outside(
 ) -> np.ndarray:
     """Return what populations outside `group` deliver in every step, (kind, step, sample, neuron)."""
     steps, samples = sent[program.input.name].shape[:2]
-    total: np.ndarray | None = None
+    total = np.zeros((1, steps, samples, population.size))
     for projection in program.incoming(population.name):
         if projection.source not in group:
-            source = sent[projection.source]
-            delivered = synapses[projection.name].deliver(source.reshape(steps * samples, -1))
-            total = delivered if total is None else total + delivered
-    if total is None:
-        total = np.zeros((1, steps * samples, population.size))
-    return total.reshape(len(total), steps, samples, population.size)
+            total = total + synapses[projection.name].deliver_all(sent[projection.source])
+    return total
 
 
 class _Synapses:
-    """A projection as maps from spikes to sums: one in mV, or mantissas of excitatory and of inhibitory weights."""
+    """A projection as sums: of one kind in mV, or of two, the mantissas of excitatory and of inhibitory weights."""
 
     def __init__(self, program: Program, projection: Projection, by_kind: bool) -> None:
-        mantissa = projection.synapses.mantissa.astype(np.float64)
-        step = program.population(projection.target).cell.weight_step(projection)
-        weights = (np.maximum(mantissa, 0), np.maximum(-mantissa, 0)) if by_kind else (mantissa * step,)
-        inputs, target = _shape_of(program, projection.source), _shape_of(program, projection.target)
-        self._maps = [_node(projection.synapses, values, inputs, target) for values in weights]
+        mantissa = projection.synapses.mantissa.astype(np.int64)
+        exponents = program.population(projection.target).cell.exponents
+        shifts = [exponent - min(exponents) for exponent in exponents]
+        parts: tuple[np.ndarray, ...]
+        if by_kind:
+            parts, self._unit = (np.maximum(mantissa, 0), np.maximum(-mantissa, 0)), 1.0
+        else:
+            parts, self._unit = (mantissa << np.where(mantissa < 0, shifts[1], shifts[0]),), 2.0 ** min(exponents)
+        self._fits = by_kind or max(shifts) <= MOST_SHIFT
+        self._parts = [replace(projection, synapses=replace(projection.synapses, mantissa=part)) for part in parts]
+        self._facing = [facing_sources(program, part) for part in self._parts if self._fits]
+        shapes = shape_of(program, projection.source), shape_of(program, projection.target)
+        self._maps = [_node(p.synapses, p.synapses.mantissa * self._unit, *shapes) for p in self._parts]
+        self._post = program.population(projection.target).size
 
     def deliver(self, spikes: np.ndarray) -> np.ndarray:
         """Return the sums (kind, row, neuron) for spikes (row, source)."""
         return np.stack([apply(node, spikes.astype(np.float64)) for node in self._maps])
 
-
-def _shape_of(program: Program, name: str) -> Shape:
-    return program.input.shape if name == program.input.name else program.population(name).shape
+    def deliver_all(self, source: np.ndarray) -> np.ndarray:
+        """Return the sums (kind, step, sample, neuron) for spikes (step, sample, source)."""
+        steps, samples = source.shape[:2]
+        if not self._fits:
+            return self.deliver(source.reshape(steps * samples, -1)).reshape(-1, steps, samples, self._post)
+        total = np.zeros((len(self._parts), samples, steps, self._post), np.int32)
+        for part, facing, activation in zip(self._parts, self._facing, total, strict=True):
+            add(part, facing, source, 0, activation)
+        return total.swapaxes(1, 2) * (self._unit / 2)
 
 
 def _constant(bias: np.ndarray, inputs: Shape, population: Population) -> SparseLinear:

@@ -17,6 +17,7 @@ from scipy.sparse import csr_array
 
 from neurodeploy.engine import kernels
 from neurodeploy.engine.reference import convolve, run_reference
+from neurodeploy.engine.synapses import add, facing_sources
 from neurodeploy.ir.nodes import InputKind, Reset
 from neurodeploy.ir.program import (
     DECAY_ONE,
@@ -140,7 +141,7 @@ class _Layer:
     @staticmethod
     def of(program: Program, population: Population) -> _Layer:
         incoming = program.incoming(population.name)
-        feeds = tuple((p, _by_source(program, p)) for p in incoming if not p.recurrent)
+        feeds = tuple((p, facing_sources(program, p)) for p in incoming if not p.recurrent)
         loops = [p for p in incoming if p.recurrent]
         recurrent = _dense_rows(loops[0], population.size) if loops else np.zeros((0, 0), np.int16)
         return _Layer(population, feeds, _parameters(population), recurrent, loops[0].exponent if loops else 0)
@@ -171,29 +172,6 @@ def _parameters(population: Population) -> tuple[np.ndarray, ...]:
     )
 
 
-def _by_source(program: Program, projection: Projection) -> tuple[np.ndarray, ...]:
-    """Return the arrays its kernel takes."""
-    match projection.synapses:
-        case DenseSynapses(mantissa):
-            padding = -len(mantissa) % kernels.LANES
-            return (np.ascontiguousarray(np.pad(mantissa.T, ((0, 1), (0, padding))), np.int16),)
-        case ConvSynapses() as conv:
-            geometry = (*conv.input_shape, *conv.output_shape, *conv.stride, *conv.padding, *conv.dilation, conv.groups)
-            return _channels_first(conv), np.array(geometry, np.int64)
-        case SparseSynapses(mantissa, indices, indptr):
-            pre = prod(_source_shape(program, projection))
-            columns = csr_array((mantissa.astype(np.int16), indices, indptr), shape=(len(indptr) - 1, pre)).tocsc()
-            return columns.data, columns.indices.astype(np.int32), columns.indptr.astype(np.int64)
-    raise TypeError(type(projection.synapses).__name__)
-
-
-def _channels_first(conv: ConvSynapses) -> np.ndarray:
-    """Return the kernel as int16 (input channel, ky, kx, output channel of its group)."""
-    outs, per_group, ky, kx = conv.mantissa.shape
-    grouped = conv.mantissa.reshape(conv.groups, outs // conv.groups, per_group, ky, kx)
-    return np.ascontiguousarray(grouped.transpose(0, 2, 3, 4, 1).reshape(-1, ky, kx, outs // conv.groups), np.int16)
-
-
 def _dense_rows(projection: Projection, size: int) -> np.ndarray:
     """Return a recurrent projection as int16 (source, target), whatever it was stored as."""
     match projection.synapses:
@@ -207,11 +185,6 @@ def _dense_rows(projection: Projection, size: int) -> np.ndarray:
     raise TypeError(type(projection.synapses).__name__)
 
 
-def _source_shape(program: Program, projection: Projection) -> tuple[int, ...]:
-    is_input = projection.source == program.input.name
-    return program.input.shape if is_input else program.population(projection.source).shape
-
-
 NO_STATES = np.empty((0, 0, 0), np.int32)
 
 
@@ -220,7 +193,7 @@ def _advance(layer: _Layer, run: _Run, first: int, activation: np.ndarray) -> No
     name = layer.population.name
     activation.fill(0)
     for projection, arrays in layer.feeds:
-        _add(projection, arrays, run.activity[projection.source], first, activation)
+        add(projection, arrays, run.activity[projection.source], first, activation)
     kernels.advance(
         activation,
         *layer.parameters,
@@ -231,24 +204,3 @@ def _advance(layer: _Layer, run: _Run, first: int, activation: np.ndarray) -> No
         run.currents.get(name, NO_STATES),
         run.voltages.get(name, NO_STATES),
     )
-
-
-def _add(
-    projection: Projection, arrays: tuple[np.ndarray, ...], source: np.ndarray, first: int, activation: np.ndarray
-) -> None:
-    match projection.synapses:
-        case DenseSynapses() if source.dtype == np.uint8:
-            kernels.add_dense(source, _words(source), first, *arrays, projection.exponent, activation)
-        case DenseSynapses():
-            kernels.add_dense_graded(source, first, *arrays, projection.exponent, activation)
-        case ConvSynapses():
-            kernels.add_conv(source, first, *arrays, activation)
-        case SparseSynapses():
-            kernels.add_sparse(source, first, *arrays, projection.exponent, activation)
-
-
-def _words(active: np.ndarray) -> np.ndarray:
-    """Return uint8 activity by eight, as uint64 over the same memory; of length 0 when rows are not whole words."""
-    if active.shape[2] % 8:
-        return np.zeros((*active.shape[:2], 0), np.uint64)
-    return active.view(np.uint64)

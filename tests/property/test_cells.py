@@ -19,7 +19,7 @@ from neurodeploy.evaluation.rounding import certify, misrounded
 from neurodeploy.frontends.source import run_source
 from neurodeploy.hardware import load_profile
 from neurodeploy.ir.network import Edge, Network
-from neurodeploy.ir.nodes import LIF, Input, InputKind, Linear, Reset
+from neurodeploy.ir.nodes import LIF, Conv, Input, InputKind, Linear, Reset
 from neurodeploy.ir.program import Cell, Program
 from neurodeploy.lowering import lower
 from tests.property.test_quantize import network
@@ -110,6 +110,28 @@ def test_the_engine_equals_the_network_its_integers_stand_for(net: Network, seed
     for name, spikes in plain.spikes.items():
         assert np.array_equal(ours.spikes[name], spikes)
         assert np.allclose(ours.voltages[name], plain.voltages[name], rtol=1e-12, atol=1e-9)
+
+
+@pytest.mark.parametrize(("weaker", "apart"), [(0.1, 2), (1e-4, 7)])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_kinds_of_synapses_may_be_of_very_different_strength(weaker: float, apart: int, sign: int) -> None:
+    """Beyond a factor of 64 a convolution's kernel no longer holds both in one unit, and the engine goes another way."""
+    random = np.random.default_rng(3)
+    kernel = random.normal(size=(4, 2, 3, 3))
+    kernel = np.where(sign * kernel > 0, kernel, weaker * kernel)
+    nodes = {
+        "in": Input((2, 8, 8), InputKind.SPIKES),
+        "conv": Conv(kernel, (2, 8, 8), (1, 1), (1, 1), (1, 1)),
+        "lif": LIF((4, 8, 8), np.array(0.9), np.array(0.01), Reset.ZERO),
+    }
+    program = quantize(Network(nodes, (Edge("in", "conv"), Edge("conv", "lif")), "in", "lif"))
+    assert abs(np.diff(program.populations[0].cell.exponents)[0]) >= apart
+    inputs = spikes_for(program)
+    ours, plain = run_cells(program, inputs, record_states=True), run_plainly(program, inputs)
+    assert ours.spikes["lif"].any() == (sign > 0 or weaker > 1e-2)
+    assert ours.voltages["lif"].any()
+    assert np.array_equal(ours.spikes["lif"], plain.spikes["lif"])
+    assert np.allclose(ours.voltages["lif"], plain.voltages["lif"], rtol=1e-12, atol=1e-9)
 
 
 def coupled() -> Network:
