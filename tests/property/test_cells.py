@@ -115,7 +115,7 @@ def test_the_engine_equals_the_network_its_integers_stand_for(net: Network, seed
 @pytest.mark.parametrize(("weaker", "apart"), [(0.1, 2), (1e-4, 7)])
 @pytest.mark.parametrize("sign", [1, -1])
 def test_kinds_of_synapses_may_be_of_very_different_strength(weaker: float, apart: int, sign: int) -> None:
-    """Beyond a factor of 64 a convolution's kernel no longer holds both in one unit, and the engine goes another way."""
+    """Beyond a factor of 64 a convolution's kernel no longer holds both in one unit: the engine takes another way."""
     random = np.random.default_rng(3)
     kernel = random.normal(size=(4, 2, 3, 3))
     kernel = np.where(sign * kernel > 0, kernel, weaker * kernel)
