@@ -179,6 +179,8 @@ EXPLANATIONS: dict[str, str] = {
     "numbers and the profile's key. Reduce the fan-in, use a convolution whose kernel is shared, or prune weights.",
     "ND108": "The placed network takes more cores than the largest board of the profile has. The table beside the "
     "error shows what each core is full of. Make the network smaller, or compile for a profile of a larger board.",
+    "ND109": "All cores of a SpiNNaker chip share its SDRAM, and one core alone would need more than that: the synapses "
+    "of its cells do not fit. The table beside the error shows every core. Make the layer before it smaller, or sparse.",
     "ND110": "An edge of the network names a node that does not exist. A network is a closed graph, so that no layer "
     "can be lost on the way; one read by neurodeploy never has this, so it comes from a graph built or edited by "
     "hand.",

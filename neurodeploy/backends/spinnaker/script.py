@@ -1,0 +1,220 @@
+"""A compiled program as a PyNN script of its own: readable, commented, without neurodeploy, for SpiNNaker and for NEST.
+
+Beside `net.py` lies `net.npz` with the samples, the weights and whatever differs from neuron to neuron. Every
+projection is split into excitatory and inhibitory weights; weights rounded to zero are left out, since they move
+nothing. Connections are listed by source: sPyNNaker 7.4.1 counts the longest row wrongly in any other order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import indent
+
+import numpy as np
+
+from neurodeploy.backends.spinnaker import chip
+from neurodeploy.backends.spinnaker.connections import Connections, connections_of
+from neurodeploy.engine.cells import not_on_chip
+from neurodeploy.errors import Finding, UnsupportedError, UsageError, raise_all
+from neurodeploy.ir.nodes import Reset
+from neurodeploy.ir.program import S1615, U032, Cell, ConvSynapses, Population, Program, Projection
+
+SIMULATORS = ("spiNNaker", "nest")
+TEMPLATE = Path(__file__).with_name("script.txt")
+"""What every script has; `{{name}}` is replaced."""
+WORDS = {Reset.ZERO: "zero in the step of a spike", Reset.ZERO_NEXT_STEP: "zero in the step after a spike"}
+
+
+@dataclass(frozen=True)
+class Script:
+    """A script and the arrays that lie beside it."""
+
+    text: str
+    arrays: dict[str, np.ndarray]
+
+    def write(self, path: Path) -> tuple[Path, Path]:
+        """Write both files, each whole or not at all, the script last; return their paths.
+
+        Raises:
+            UsageError: ND407 when they cannot be written there.
+        """
+        data = path.with_suffix(".npz")
+        parts = {target: target.with_name(f".{target.name}-{os.getpid()}") for target in (data, path)}
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with zipfile.ZipFile(parts[data], "w", zipfile.ZIP_DEFLATED) as archive:
+                for name, array in self.arrays.items():
+                    with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                        np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
+            parts[path].write_text(self.text, encoding="utf-8")
+            for target, part in parts.items():
+                os.replace(part, target)
+        except OSError as error:
+            raise UsageError(_unwritable(path, str(error))) from error
+        finally:
+            for part in parts.values():
+                with contextlib.suppress(OSError):
+                    part.unlink()
+        return path, data
+
+
+def script(program: Program, inputs: np.ndarray, title: str, name: str = "net") -> Script:
+    """Return `program` as a script that presents one sample of `inputs` at a time.
+
+    Args:
+        inputs: uint8 spikes (step, sample, *input shape).
+        title: what the program was compiled from.
+        name: stem of the files, for its own description.
+
+    Raises:
+        UnsupportedError: ND330 for every population whose cell the chip does not have.
+    """
+    raise_all(UnsupportedError, list(not_on_chip(program)))
+    latency = {simulator: latencies(program, simulator) for simulator in SIMULATORS}
+    arrays: dict[str, np.ndarray] = {"input": inputs.reshape(*inputs.shape[:2], -1)}
+    blocks = [_population(population, latency, arrays) for population in program.populations]
+    blocks += [_projection(program, projection, arrays) for projection in program.projections]
+    blocks += [_bias(program, population, arrays) for population in program.populations if np.any(population.cell.bias)]
+    facts = {
+        "title": _plain(title),
+        "name": name,
+        "steps": str(inputs.shape[0]),
+        "latency": indent(_latencies(latency), "    ").strip(),
+        "input": repr(program.input.name),
+        "inputs": str(arrays["input"].shape[2]),
+        "network": indent("\n".join(blocks), "    "),
+        "output": repr(program.output),
+    }
+    text = TEMPLATE.read_text(encoding="utf-8")
+    for key, value in facts.items():
+        text = text.replace("{{" + key + "}}", value)
+    return Script(text, arrays)
+
+
+def latencies(program: Program, simulator: str) -> dict[str, int] | None:
+    """Return when each population answers step 0 of the input, in steps after it was sent; None where no time fits all.
+
+    A projection takes one step, and two into NEST's IF_curr_exp, which adds a step's current in the next. A recurrent
+    one is to take one less.
+    """
+    known = {program.input.name: 0}
+    for population in program.populations:
+        takes = _takes(population.cell, simulator)
+        times = {
+            known[edge.source] + takes for edge in program.incoming(population.name) if not edge.recurrent
+        } or {takes}
+        if len(times) > 1:
+            return None
+        known[population.name] = times.pop()
+    for edge in program.projections:
+        takes = _takes(program.population(edge.target).cell, simulator) - edge.recurrent
+        if known[edge.source] + takes != known[edge.target]:
+            return None
+    return known
+
+
+def _takes(cell: Cell, simulator: str) -> int:
+    """Return how many steps a spike takes to move what it reaches."""
+    return 2 if simulator == "nest" and cell.alpha is not None else 1
+
+
+def _latencies(latency: dict[str, dict[str, int] | None]) -> str:
+    return "\n".join(f"{simulator!r}: {times!r}," for simulator, times in latency.items())
+
+
+def nest_parameters(cell: Cell) -> dict[str, np.ndarray]:
+    """Return what PyNN tells NEST, which computes in float64 and fires at v >= v_thresh.
+
+    A weight moves the membrane by itself where cm = (beta - alpha) / (ln beta - ln alpha); without a synaptic current
+    it does so anyway.
+    """
+    told = chip.parameters(cell) | {"v_thresh": np.nextafter(cell.theta / S1615, np.inf)}
+    if cell.alpha is None:
+        return told | {"cm": np.ones(())}
+    beta, alpha = (np.maximum(x, chip.DECAY_MIN) for x in (cell.beta / S1615, cell.alpha / U032))
+    logarithm = np.log(beta) - np.log(alpha)
+    same = np.abs(logarithm) < chip.DECAY_MIN
+    return told | {"cm": np.where(same, beta, (beta - alpha) / np.where(same, 1.0, logarithm))}
+
+
+# the parts of the text
+
+
+def _population(population: Population, latency: dict, arrays: dict[str, np.ndarray]) -> str:
+    cell, name = population.cell, population.name
+    model, _ = chip.CELLS[cell.alpha is not None, cell.reset]
+    told = {"spiNNaker": chip.parameters(cell), "nest": nest_parameters(cell)}
+    current = "without a synaptic current" if cell.alpha is None else "with a synaptic current"
+    lines = [f"# {_plain(name)}: {population.size:,} cells {current}, their membrane set to {WORDS[cell.reset]}"]
+    lines += [f"net.cells({name!r}, {population.size}, {model!r}, {chip.expected_sums(cell)!r},"]
+    for simulator in SIMULATORS:
+        values = ", ".join(f"{key}={_value(name, simulator, key, told, arrays)}" for key in told[simulator])
+        lines.append(f"    {simulator}=dict({values}),")
+    return "\n".join([*lines, ")"])
+
+
+def _value(name: str, simulator: str, key: str, told: dict, arrays: dict[str, np.ndarray]) -> str:
+    """Return a parameter as a literal if all cells share it, as an entry of the arrays otherwise."""
+    value = told[simulator][key]
+    if value.ndim == 0 or np.unique(value).size == 1:
+        return repr(float(value.reshape(-1)[0]))
+    same = simulator != SIMULATORS[0] and np.array_equal(value, told[SIMULATORS[0]].get(key))
+    entry = f"{name}/{SIMULATORS[0] if same else simulator}/{key}"
+    arrays[entry] = value
+    return f"DATA[{entry!r}]"
+
+
+def _projection(program: Program, projection: Projection, arrays: dict[str, np.ndarray]) -> str:
+    connections = connections_of(projection)
+    cell = program.population(projection.target).cell
+    late = ", read a step late" if projection.recurrent else ""
+    lines = [f"# {_plain(projection.name)}: {connections.weights.size:,} synapses that are not zero{late}"]
+    if isinstance(projection.synapses, ConvSynapses):
+        lines.append("# a convolution, connection by connection: " + kernel_obstacle(program, projection))
+    lines.append(f"net.connect({projection.source!r}, {projection.target!r}, {projection.name!r})")
+    _keep(f"synapses/{projection.name}", connections, cell, arrays)
+    return "\n".join(lines)
+
+
+def _bias(program: Program, population: Population, arrays: dict[str, np.ndarray]) -> str:
+    name, cell = population.name, population.cell
+    beside = next((edge.source for edge in program.incoming(name) if not edge.recurrent), program.input.name)
+    mantissa = np.broadcast_to(cell.bias, (population.size,)).astype(np.int32)
+    (post,) = np.nonzero(mantissa)
+    connections = Connections(np.zeros(len(post), np.int32), post.astype(np.int32), mantissa[post])
+    _keep(f"bias/{name}", connections, cell, arrays)
+    said = f"# the bias of {_plain(name)}: a source that fires in every step"
+    return f"{said}\nnet.bias({name!r}, beside={beside!r})"
+
+
+def _keep(entry: str, connections: Connections, cell: Cell, arrays: dict[str, np.ndarray]) -> None:
+    """Keep connections in mV; weights are integers times powers of two, so that float32 holds them exactly."""
+    step = np.where(connections.weights < 0, 2.0 ** cell.exponents[1], 2.0 ** cell.exponents[0])
+    arrays[f"{entry}/pre"], arrays[f"{entry}/post"] = connections.pre, connections.post
+    arrays[f"{entry}/weight"] = (connections.weights * step).astype(np.float32)
+
+
+def kernel_obstacle(program: Program, projection: Projection) -> str:
+    """Say why a convolution is not sPyNNaker's ConvolutionConnector."""
+    synapses = projection.synapses
+    assert isinstance(synapses, ConvSynapses)
+    if max(synapses.input_shape[0], synapses.output_shape[0]) > 1:
+        return "sPyNNaker's ConvolutionConnector joins single planes"
+    if max(synapses.dilation) > 1:
+        return "sPyNNaker's ConvolutionConnector has no dilation"
+    if np.any(program.population(projection.target).cell.bias) or len(program.incoming(projection.target)) > 1:
+        return "beside a ConvolutionConnector nothing else may reach a population of sPyNNaker's"
+    return "a plane that a ConvolutionConnector reads is cut into rectangles that must divide it"
+
+
+def _plain(text: str) -> str:
+    """Return `text` as part of a comment or docstring: one line, no backslash and no quotes."""
+    return " ".join(text.replace("\\", "/").replace('"', "'").split())
+
+
+def _unwritable(path: Path, why: str) -> Finding:
+    return Finding("ND407", str(path), "cannot be written", why, "choose another -o")
