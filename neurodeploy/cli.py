@@ -28,7 +28,20 @@ if TYPE_CHECKING:
     from neurodeploy.hardware import HardwareProfile
     from neurodeploy.pipeline import Samples
 
-VERBS = ("train", "benchmark", "compile", "run", "verify", "learn", "evaluate", "inspect", "targets", "explain")
+VERBS = (
+    "train",
+    "benchmark",
+    "compile",
+    "run",
+    "verify",
+    "learn",
+    "evaluate",
+    "emit",
+    "map",
+    "inspect",
+    "targets",
+    "explain",
+)
 INTERRUPTED = 130
 CLOSE_CODES = 5
 DEFECT = 1
@@ -38,6 +51,7 @@ VERIFY_SAMPLES = {"lava": 20}
 VERIFY_SAMPLES_OTHERWISE = 200
 VERIFY_LEARNING_SAMPLES = 5
 """Samples that verify compares when not told: few on Lava's runtime, which takes milliseconds for every step."""
+EMITTED_SAMPLES = 10
 DATASET_OF_PIXELS = {64: "digits", 784: "mnist", 3072: "cifar10"}
 DATASET_OF_ROWS = {8: "digits", 28: "mnist"}
 DATASET_OF_FRAMES = {2312: "nmnist-simulated", 32: "fsdd", 40: "timit-sample", 4: "qtdb", 700: "shd"}
@@ -83,7 +97,9 @@ On = Annotated[
     str,
     typer.Option("--on", metavar="WHERE", help="engine, or one of the target's: see `targets`."),
 ]
-Timeout = Annotated[float | None, typer.Option("--timeout", metavar="SECONDS", min=0, help="Give up on Lava after.")]
+Timeout = Annotated[
+    float | None, typer.Option("--timeout", metavar="SECONDS", min=0, help="Give up on a simulator after.")
+]
 
 
 @app.command()
@@ -404,6 +420,52 @@ def evaluate(
         result = pipeline.run(model, samples, on=on, progress=progress, timeout_s=timeout)
     evaluation = pipeline.evaluate(model, samples, result)
     return Answer(summary.of_evaluation(model, samples, evaluation), display.show_evaluation)
+
+
+@app.command()
+def emit(
+    artifact: Artifact,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="NET.py", help="The script; NET.npz is put beside it.")],
+    form: Annotated[str, typer.Option("--as", metavar="FORM", help="pynn-script.")] = "pynn-script",
+    data: Annotated[
+        str | None, typer.Option("--data", metavar="DATA", help="Samples to present; default by the model's input.")
+    ] = None,
+    limit: Limit = EMITTED_SAMPLES,
+    as_json: Json = False,
+) -> Answer:
+    """Write a compiled model as a script that runs without neurodeploy."""
+    from neurodeploy import display, pipeline
+    from neurodeploy.artifact import load_artifact
+
+    model = load_artifact(artifact)
+    samples = pipeline.read_data(data or _usual_data(model), model.program.encoding, model.program.input.shape, limit)
+    written = pipeline.emit(model, samples, form, out.stem).write(out)
+    plain = {"form": form, "data": samples.name, "samples": samples.inputs.shape[1], "steps": samples.inputs.shape[0]}
+    return Answer(plain | {"written": [str(path) for path in written]}, display.show_emitted)
+
+
+@app.command("map")
+def map_model(
+    artifact: Artifact,
+    data: Annotated[
+        str | None, typer.Option("--data", metavar="DATA", help="Plan for its first sample, and estimate its energy.")
+    ] = None,
+    configuration: Annotated[
+        Path | None,
+        typer.Option("--machine-configuration", metavar="FILE", help="sPyNNaker's, in place of a virtual board's."),
+    ] = None,
+    timeout: Timeout = None,
+    as_json: Json = False,
+) -> Answer:
+    """Let sPyNNaker map a compiled model onto SpiNNaker, and show the plan; nothing runs on a virtual board."""
+    from neurodeploy import display, pipeline, summary
+    from neurodeploy.artifact import load_artifact
+
+    model = load_artifact(artifact)
+    shape = model.program.input.shape
+    samples = None if data is None else pipeline.read_data(data, model.program.encoding, shape, 1)
+    report = pipeline.map_onto(model, samples, configuration=configuration, timeout_s=timeout)
+    return Answer(summary.of_mapping(model, report), display.show_mapping)
 
 
 @app.command()

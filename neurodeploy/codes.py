@@ -179,8 +179,8 @@ EXPLANATIONS: dict[str, str] = {
     "numbers and the profile's key. Reduce the fan-in, use a convolution whose kernel is shared, or prune weights.",
     "ND108": "The placed network takes more cores than the largest board of the profile has. The table beside the "
     "error shows what each core is full of. Make the network smaller, or compile for a profile of a larger board.",
-    "ND109": "All cores of a SpiNNaker chip share its SDRAM, and one core alone would need more than that: the synapses "
-    "of its cells do not fit. The table beside the error shows every core. Make the layer before it smaller, or sparse.",
+    "ND109": "All cores of a chip share its memory, and one core alone would need more than that: the synapses of its "
+    "cells do not fit. The table beside the error shows every core. Make the layer before it smaller, or sparse.",
     "ND110": "An edge of the network names a node that does not exist. A network is a closed graph, so that no layer "
     "can be lost on the way; one read by neurodeploy never has this, so it comes from a graph built or edited by "
     "hand.",
@@ -295,6 +295,20 @@ EXPLANATIONS: dict[str, str] = {
     # ND4xx: verification and use
     "ND310": "A package that runs the program is not installed here: PyNN with NEST or Brian2 (the extra pynn), or "
     "sPyNNaker (the extra spinnaker). `neurodeploy targets` shows what runs on this machine.",
+    "ND311": "NEURODEPLOY_PYNN_PYTHON names the Python interpreter in which PyNN's simulators and sPyNNaker run, for "
+    "machines on which they cannot share one environment with the rest. There is no program of that name.",
+    "ND340": "sPyNNaker runs in a child process, and that process ended without a plan. Its last lines are part of the "
+    "message; `neurodeploy emit --as pynn-script` writes the script that it ran.",
+    "ND341": "sPyNNaker took longer than allowed, a quarter of an hour if nothing was said. What it had started "
+    "was ended.",
+    "ND342": "sPyNNaker says that the network does not fit: too few cores, too little memory, too many entries of a "
+    "router, or a row of more than 256 synapses. What it raised is named, with its own words.",
+    "ND343": "The configuration of sPyNNaker that was named cannot be read. It is the file that sPyNNaker calls "
+    ".spynnaker.cfg and writes as a template into the home folder when it is first used.",
+    "ND344": "Spikes come back from a SpiNNaker machine only. Without a configuration that names one, sPyNNaker plans "
+    "for a virtual board, which is mapped like a real one and runs nothing: `neurodeploy map` shows that plan. "
+    "No test of neurodeploy has run on hardware.",
+    "ND345": "Spikes are read back from a SpiNNaker machine, no currents or membranes. NEST and Brian2 record both.",
     "ND330": "No neuron model of sPyNNaker subtracts its threshold when it spikes. Such a network runs on NEST and "
     "Brian2; for the machine train with reset to zero, or accept it in place of subtraction with --allow ND235.",
     "ND400": "Verification failed: the two executors differ, first at the step, population and neuron named. Against "
@@ -316,6 +330,8 @@ EXPLANATIONS: dict[str, str] = {
     "ND407": "A result could not be written where -o says. Nothing is left there half written.",
     "ND408": "The command line cannot be understood: a verb or option that does not exist, or a value of the wrong "
     "kind. `neurodeploy VERB --help` lists what a verb takes.",
+    "ND409": "A compiled model can be written as a program of another tool where the target has one: as a PyNN script "
+    "for SpiNNaker. Loihi's is Lava's Processes, which `neurodeploy.backends.loihi2.network` connects.",
     "ND410": "The artefact could not be written: something that is not an artefact is in the way and is not "
     "overwritten, or the place is not writable. Choose another -o.",
     "ND411": "The data and what is recorded of the run do not fit into this machine's memory. Use fewer samples with "

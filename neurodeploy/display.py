@@ -5,6 +5,7 @@ Nothing here computes a result. Tables fit 80 columns and lose their colors when
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import groupby
 from statistics import fmean
 from typing import Any
@@ -230,6 +231,68 @@ def show_evaluation(console: Console, plain: Plain) -> None:
     _show_substitutions(console, plain["substitutions"])
 
 
+def show_emitted(console: Console, plain: Plain) -> None:
+    """Print where a script is and how it is run."""
+    script, data = plain["written"]
+    _line(
+        console,
+        f"{script}, with {_count(plain['samples'], 'sample')} of {plain['data']} and the weights in {data}",
+        "bold",
+    )
+    _line(console, f"python {script}                    on SpiNNaker, as ~/.spynnaker.cfg says")
+    _line(console, f"python {script} --simulator nest   on NEST")
+
+
+def show_mapping(console: Console, plain: Plain) -> None:
+    """Print what sPyNNaker put where beside our estimate, and that nothing ran where nothing did."""
+    where = f"{_count(plain['chips'], 'chip')} of {_count(plain['boards'], 'board')}"
+    _line(
+        console,
+        f"mapped by sPyNNaker {plain['spynnaker']}: {_count(plain['total']['cores'], 'core')} on {where}",
+        "bold",
+    )
+    table = _table("population", ">neurons", ">cores", ">estimated", ">SDRAM bytes", ">estimated")
+    for row in (*plain["populations"], plain["total"]):
+        numbers = (row[key] for key in ("neurons", "cores", "estimated_cores", "sdram", "estimated_sdram"))
+        style = "bold" if row["name"] is None else ""
+        table.add_row(row["name"] or "total", *(f"{number:,}" for number in numbers), style=style)
+    console.print(table)
+    _line(console, f"system    {_count(plain['system_cores'], 'core')} of sPyNNaker's own")
+    routing = plain["routing"]
+    fullest = f"the fullest has {routing['largest']:,} of {routing['available']:,}"
+    _line(console, f"routing   {routing['entries']:,} entries in {_count(routing['tables'], 'router')}; {fullest}")
+    _line(console, f"keys      {', '.join(_keys(plain['keys']))}")
+    _line(console, f"scales    {', '.join(_scales(row) for row in plain['weights'])} per mV, excitatory and inhibitory")
+    exact = all(row["exact"] for row in plain["weights"]) and not plain["synapses_that_differ"]
+    said = "all exactly the program's" if exact else f"{plain['synapses_that_differ']:,} of them NOT the program's"
+    _line(console, f"weights   {_count(plain['synapses'], 'synapse')} packed, {said}", "" if exact else "bold red")
+    _show_mapped_energy(console, plain)
+    took = f"{plain['milliseconds']:,} ms planned in {plain['seconds']:.1f} s"
+    ran = "on a virtual board, which runs nothing: no spikes" if plain["virtual"] else "on a machine"
+    _line(console, f"run       {took}, {ran}")
+
+
+def _keys(keys: list[Plain]) -> Iterator[str]:
+    for name, group in groupby(keys, key=lambda key: key["population"]):
+        first, *others = group
+        more = f" and {len(others)} more" if others else ""
+        yield f"{name} {first['key']:#x}/{first['mask']:#x}{more}"
+
+
+def _scales(row: Plain) -> str:
+    return f"{row['population']} {' and '.join(f'{scale:g}' for scale in row['scales'])}"
+
+
+def _show_mapped_energy(console: Console, plain: Plain) -> None:
+    energy = plain["energy"]
+    if energy is None:
+        _line(console, "energy    unavailable without --data, whose spikes are counted")
+        return
+    busy = f"cores {_joule(energy['cores_j'])}, {energy['packets']:,.0f} packets {_joule(energy['packets_j'])}"
+    _line(console, f"energy    by sPyNNaker's model, for {energy['seconds']:.3f} s: {busy}")
+    _line(console, f"idle      {_joule(energy['idle_j'])} of {_count(plain['boards'], 'board')}, apart from that")
+
+
 def show_targets(console: Console, plain: Plain) -> None:
     """Print every target and whether each of its executors works here, with the command that mends it."""
     table = _table("target", "what it is", "--on", "works here")
@@ -266,7 +329,12 @@ def show_explanation(console: Console, plain: Plain) -> None:
     console.print(Text(plain["explanation"]))
 
 
-RESOURCES = {"synaptic_memory": "synaptic bytes", "input_axons": "axons in", "output_axons": "axons out"}
+RESOURCES = {
+    "synaptic_memory": "synaptic bytes",
+    "input_axons": "axons in",
+    "output_axons": "axons out",
+    "sdram": "SDRAM bytes",
+}
 """Short headings of what a core has."""
 
 

@@ -184,10 +184,10 @@ def _violations(tables: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
 
 @dataclass(frozen=True)
 class Slot:
-    """Neurons [start, stop) of one population on one core, with what they use of it.
+    """Neurons [start, stop) of one population, or of a source of spikes, on one core, with what they use of it.
 
-    The index counts rows first for populations of shape (channel, y, x), i.e. in the order (y, x, channel), and is the
-    flat index otherwise.
+    The index is flat. On Loihi it counts rows first for populations of shape (channel, y, x), i.e. in the order
+    (y, x, channel).
     """
 
     core: int

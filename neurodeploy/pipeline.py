@@ -170,6 +170,46 @@ def run(
     )
 
 
+def emit(model: CompiledModel, samples: Samples, form: str = "pynn-script", name: str = "net") -> Any:
+    """Return `model` and `samples` as a program of another tool, a value whose `write` takes the path.
+
+    Raises:
+        UsageError: ND409 when the target's programs have no such form.
+    """
+    backend = backend_of(model.profile)
+    if form not in backend.FORMS:
+        known = ", ".join(backend.FORMS) or f"none for {model.profile.id}"
+        raise UsageError(Finding("ND409", form, "no such form", f"known are {known}", "use one of these"))
+    payload = backend.payloads(model.program.input, samples.inputs)
+    return backend.emit(model.program, payload, model.provenance["model"], name)
+
+
+def map_onto(
+    model: CompiledModel,
+    samples: Samples | None = None,
+    *,
+    configuration: Path | None = None,
+    timeout_s: float | None = None,
+) -> dict[str, Any]:
+    """Return where sPyNNaker puts `model`, from its own data; with samples also its energy for the first of them.
+
+    Args:
+        configuration: sPyNNaker's, of a machine; without it a virtual board is filled.
+
+    Raises:
+        UsageError: ND401 when the target is not sPyNNaker's.
+    """
+    refuse_unknown("executor", "spynnaker", executors(model.profile))
+    backend = backend_of(model.profile)
+    if samples is None:
+        return backend.map_onto(model.program, configuration=configuration, timeout_s=timeout_s)
+    first = replace(samples, inputs=samples.inputs[:, :1], labels=None)
+    payload = backend.payloads(model.program.input, first.inputs)
+    counted = activity.count(model.program, payload, run(model, first))
+    events = activity.events(model.program, counted)
+    return backend.map_onto(model.program, payload, events=events, configuration=configuration, timeout_s=timeout_s)
+
+
 def verify(
     model: CompiledModel,
     samples: Samples,

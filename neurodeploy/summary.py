@@ -184,6 +184,44 @@ def of_evaluation(model: CompiledModel, samples: Samples, evaluation: Evaluation
     }
 
 
+def of_mapping(model: CompiledModel, report: Plain) -> Plain:
+    """Return where sPyNNaker put a model, beside our own estimate, and whether its weights arrived as they are."""
+    names = list(dict.fromkeys(core["population"] for core in report["cores"]))
+    exponents = {population.name: population.cell.exponents for population in model.program.populations}
+    return {
+        "kind": "mapping",
+        "target": model.profile.id,
+        "fingerprint": model.fingerprint,
+        **{key: report[key] for key in ("spynnaker", "virtual", "milliseconds", "boards", "seconds", "system_cores")},
+        "chips": len({tuple(core["chip"]) for core in report["cores"]}),
+        "populations": [_mapped(model.placement, report, name) for name in names],
+        "total": _mapped(model.placement, report, None),
+        "routing": report["routing"] | {"available": int(model.profile.value("limits.chip.router_entries"))},
+        "weights": [
+            row | {"exact": row["scales"] == [2.0**-exponent for exponent in exponents[row["population"]]]}
+            for row in report["weights"]
+        ],
+        "synapses": sum(projection["synapses"] for projection in report["projections"]),
+        "synapses_that_differ": sum(projection["differ"] for projection in report["projections"]),
+        "energy": report["energy"],
+        **{key: report[key] for key in ("cores", "keys")},
+    }
+
+
+def _mapped(placement: Placement, report: Plain, name: str | None) -> Plain:
+    """Return the cores and the SDRAM of a population or source, or of all of them, as planned and as estimated."""
+    planned = [core for core in report["cores"] if name in (None, core["population"])]
+    estimated = [slot for slot in placement.slots if name in (None, slot.population)]
+    return {
+        "name": name,
+        "neurons": sum(core["stop"] - core["start"] for core in planned),
+        "cores": len(planned),
+        "sdram": sum(core["sdram"] for core in planned),
+        "estimated_cores": len(estimated),
+        "estimated_sdram": sum(slot.used["sdram"] for slot in estimated),
+    }
+
+
 def of_profile(profile: HardwareProfile) -> Plain:
     """Return every datum of a target with unit, status and sources, and the sources in full."""
     data = [

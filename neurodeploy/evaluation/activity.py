@@ -12,7 +12,7 @@ from math import prod
 
 import numpy as np
 
-from neurodeploy.ir.program import ConvSynapses, DenseSynapses, Program, Projection, SparseSynapses
+from neurodeploy.ir.program import BIAS, Cell, ConvSynapses, DenseSynapses, Program, Projection, SparseSynapses
 from neurodeploy.results import RunResult
 
 
@@ -72,6 +72,14 @@ def count(program: Program, payload: np.ndarray, result: RunResult) -> Activity:
         spikes, updates = int(fired.sum(dtype=np.int64)), population.size * steps * samples
         layers.append(Layer(population.name, population.size, spikes, synops, updates, spikes / updates))
     return Activity(steps, samples, int(np.count_nonzero(payload)), tuple(layers))
+
+
+def events(program: Program, activity: Activity) -> dict[str, int]:
+    """Return the spikes of the input, of every population, and of the source of its bias, which fires in every step."""
+    sources = {program.input.name: activity.input_spikes} | {layer.name: layer.spikes for layer in activity.layers}
+    steps = activity.steps * activity.samples
+    biased = (p.name for p in program.populations if isinstance(p.neuron, Cell) and np.any(p.neuron.bias))
+    return sources | {f"{name}{BIAS}": steps for name in biased}
 
 
 FORMATS = {DenseSynapses: "dense", SparseSynapses: "sparse", ConvSynapses: "conv"}

@@ -28,6 +28,10 @@ U032 = 1 << 32
 """Its decay of synaptic currents has 32 bits after the point and none before."""
 
 
+BIAS = ".bias"
+"""After a population's name: the source of its bias, where a bias is spikes of a source."""
+
+
 @dataclass(frozen=True)
 class Grid:
     """The values a constant could have: `step` apart (perhaps another one per neuron), from `low` to `high`."""

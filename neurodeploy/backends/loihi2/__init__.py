@@ -20,6 +20,8 @@ from neurodeploy.ir.network import Network
 
 EXECUTORS = ("lava", "lava-models")
 """What runs a program beside the engine: Lava's runtime, and its process models without it."""
+FORMS = ()
+"""As what a program can be written for other tools."""
 AUTHORITIES = EXECUTORS
 """Whose spikes and states the engine's must be; the first is asked when nobody says whom."""
 
@@ -35,6 +37,6 @@ def missing(executor: str) -> Finding | None:
 
 
 __all__ = [
-    "AUTHORITIES", "EXECUTORS", "frozen_program", "integer_program", "learn", "missing", "payloads", "place",
+    "AUTHORITIES", "EXECUTORS", "FORMS", "frozen_program", "integer_program", "learn", "missing", "payloads", "place",
     "quantize", "real_weights", "run", "substitute",
 ]  # fmt: skip

@@ -6,8 +6,11 @@ of them.
 
 from neurodeploy.backends.payloads import payloads
 from neurodeploy.backends.spinnaker.availability import missing
+from neurodeploy.backends.spinnaker.mapping import map_onto
 from neurodeploy.backends.spinnaker.place import place
 from neurodeploy.backends.spinnaker.quantize import quantize
+from neurodeploy.backends.spinnaker.run import run
+from neurodeploy.backends.spinnaker.script import script as emit
 from neurodeploy.backends.spinnaker.substitute import substitute
 
 EXECUTORS = ("nest", "brian2", "spynnaker", "engine-s16.15")
@@ -15,4 +18,19 @@ EXECUTORS = ("nest", "brian2", "spynnaker", "engine-s16.15")
 AUTHORITIES = ("nest", "brian2")
 """Whose spikes the engine's must be; the first is asked when nobody says whom."""
 
-__all__ = ["AUTHORITIES", "EXECUTORS", "missing", "payloads", "place", "quantize", "substitute"]
+FORMS = ("pynn-script",)
+"""As what a program can be written for other tools."""
+
+__all__ = [
+    "AUTHORITIES",
+    "EXECUTORS",
+    "FORMS",
+    "emit",
+    "map_onto",
+    "missing",
+    "payloads",
+    "place",
+    "quantize",
+    "run",
+    "substitute",
+]

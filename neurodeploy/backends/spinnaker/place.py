@@ -19,15 +19,13 @@ import numpy as np
 from neurodeploy.backends.spinnaker.connections import longest_row
 from neurodeploy.errors import CapacityError, Finding
 from neurodeploy.hardware import HardwareProfile, Placement, Slot, utilization
-from neurodeploy.ir.program import DenseSynapses, Population, Program, Projection
+from neurodeploy.ir.program import BIAS, DenseSynapses, Population, Program, Projection
 
 BITS_PER_BYTE = 8
 BITS_PER_WORD = 32
 LEAD_IN_STEPS = 2
 """Steps of a run before its input, see the script that is emitted."""
 SIGNS = (1, -1)
-BIAS = ".bias"
-"""After a population's name: the source of its bias."""
 
 
 def place(program: Program, profile: HardwareProfile) -> Placement:

@@ -104,9 +104,9 @@ def latencies(program: Program, simulator: str) -> dict[str, int] | None:
     known = {program.input.name: 0}
     for population in program.populations:
         takes = _takes(population.cell, simulator)
-        times = {
-            known[edge.source] + takes for edge in program.incoming(population.name) if not edge.recurrent
-        } or {takes}
+        times = {known[edge.source] + takes for edge in program.incoming(population.name) if not edge.recurrent} or {
+            takes
+        }
         if len(times) > 1:
             return None
         known[population.name] = times.pop()
