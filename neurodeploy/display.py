@@ -227,8 +227,25 @@ def show_evaluation(console: Console, plain: Plain) -> None:
     energy = plain["energy_j"]
     band = f"{_joule(energy['low'] / samples)} to {_joule(energy['high'] / samples)}"
     _line(console, f"energy    {energy['status']}, model {energy['model']}: {band} per sample, dynamic only")
+    _show_real_time(console, plain, samples)
     _line(console, f"left out  {', '.join(plain['left_out'])}")
     _show_substitutions(console, plain["substitutions"])
+
+
+def _show_real_time(console: Console, plain: Plain, samples: int) -> None:
+    """Print how long a target takes whose steps have a set length, and what its boards draw meanwhile."""
+    if "real_time" not in plain:
+        return
+    times = plain["real_time"]
+    steps = f"{plain['steps']:,} steps of {times['step_s'] * 1e3:g} ms"
+    _line(console, f"real time {times['seconds'] / samples * 1e3:,.6g} ms per sample: {steps}")
+    idle = times["idle_j"]
+    band = f"{_joule(idle['low'] / samples)} to {_joule(idle['high'] / samples)}"
+    boards = f"{_count(times['boards'], 'board')} of {_count(times['board_chips'], 'chip')}"
+    _line(
+        console,
+        f"idle      {_joule(idle['value'] / samples)} per sample ({band}) of {boards}, not part of the energy above",
+    )
 
 
 def show_emitted(console: Console, plain: Plain) -> None:

@@ -288,7 +288,7 @@ def evaluate(model: CompiledModel, samples: Samples, result: RunResult) -> Evalu
     payload = backend_of(model.profile).payloads(model.program.input, samples.inputs)
     counted = activity.count(model.program, payload, result)
     accuracy = None if samples.labels is None else _accuracy(model, samples.labels, result)
-    estimated = energy.estimate(counted, model.profile)
+    estimated = energy.estimate(counted, model.profile, model.placement.chips)
     return Evaluation(
         result.executor, len(result.predictions), accuracy, model.program.latency_steps, counted, estimated
     )

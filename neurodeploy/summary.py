@@ -14,6 +14,7 @@ import numpy as np
 from neurodeploy.artifact import CompiledModel
 from neurodeploy.errors import Change, Deviation, Finding
 from neurodeploy.evaluation.activity import FORMATS
+from neurodeploy.evaluation.energy import RealTime
 from neurodeploy.evaluation.uncertainty import wilson
 from neurodeploy.hardware import HardwareProfile, Placement, utilization
 from neurodeploy.ir.network import Network
@@ -181,6 +182,19 @@ def of_evaluation(model: CompiledModel, samples: Samples, evaluation: Evaluation
         "used": list(energy.used),
         "left_out": list(energy.left_out),
         "substitutions": substitutions(model.program.deviations),
+        **({} if energy.real_time is None else {"real_time": _real_time(evaluation, energy.real_time)}),
+    }
+
+
+def _real_time(evaluation: Evaluation, real_time: RealTime) -> Plain:
+    """Return times in seconds, and what the boards draw while they do nothing, over all samples."""
+    return {
+        "step_s": real_time.step_s,
+        "seconds": real_time.seconds,
+        "latency_s": evaluation.latency_steps * real_time.step_s,
+        "boards": real_time.boards,
+        "board_chips": real_time.board_chips,
+        "idle_j": _energy(real_time.idle),
     }
 
 

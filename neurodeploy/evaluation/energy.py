@@ -4,16 +4,25 @@
 
 Every energy model of the profile gives one figure; low and high span all of them and their own bands. What is left out
 is said: static power, hops between cores, the host and its interface. The numbers used are listed with their status.
+
+Where a target's steps take a set time, a sample does too, and so does what its boards draw when they do nothing; that
+is stated apart and never added:
+
+    time = steps x timestep x slow-down      idle = power of the boards that hold the network x time
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 
 from neurodeploy.evaluation.activity import Activity, Layer
 from neurodeploy.hardware import Datum, HardwareProfile
 
 LEFT_OUT = ("static power", "hops between cores", "host and input/output", "state reset between samples")
+MICROSECOND = 1e-6
+BOARDS = "power.board_"
+"""Before the number of a board's chips: what it draws when it is on and does nothing."""
 JOULE = {"pJ": 1e-12, "nJ": 1e-9}
 """Of an energy per event, by the unit its datum has."""
 
@@ -28,8 +37,29 @@ class Energy:
 
 
 @dataclass(frozen=True)
+class RealTime:
+    """What a set length of a step comes to.
+
+    Args:
+        step_s: of one step, slow-down included.
+        seconds: of all samples, one after the other.
+        boards: how many, each of `board_chips` chips.
+        idle: what they draw in that time while they do nothing.
+    """
+
+    step_s: float
+    seconds: float
+    boards: int
+    board_chips: int
+    idle: Energy
+
+
+@dataclass(frozen=True)
 class EnergyReport:
-    """Energy per layer and in total over all samples; `model` is the default, `used` every datum with its status."""
+    """Energy per layer and in total over all samples; `model` is the default, `used` every datum with its status.
+
+    `real_time` is None for targets whose steps take as long as they take.
+    """
 
     model: str
     total: Energy
@@ -37,10 +67,14 @@ class EnergyReport:
     used: tuple[str, ...]
     left_out: tuple[str, ...] = LEFT_OUT
     status: str = "estimated"
+    real_time: RealTime | None = None
 
 
-def estimate(activity: Activity, profile: HardwareProfile) -> EnergyReport:
+def estimate(activity: Activity, profile: HardwareProfile, chips: int = 1) -> EnergyReport:
     """Return the estimate of `profile`'s models for the counted events.
+
+    Args:
+        chips: that the network is placed on.
 
     Raises:
         ProfileError: ND121 when the profile's default energy model lacks a constant.
@@ -50,7 +84,23 @@ def estimate(activity: Activity, profile: HardwareProfile) -> EnergyReport:
     layers = {layer.name: _layer_energy(layer, models, default) for layer in activity.layers}
     total = Energy(*(sum(getattr(e, field) for e in layers.values()) for field in ("joule", "low", "high")))
     used = sorted({line for model in models.values() for line in model.used()})
-    return EnergyReport(default, total, layers, tuple(used))
+    left_out = tuple(profile.tables["meta"].get("energy_left_out", LEFT_OUT))
+    return EnergyReport(default, total, layers, tuple(used), left_out, real_time=_real_time(activity, profile, chips))
+
+
+def _real_time(activity: Activity, profile: HardwareProfile, chips: int) -> RealTime | None:
+    """Return time and idle energy on the smallest board that holds `chips`, or on as many of the largest as do."""
+    if "latency.slow_down" not in profile.data:
+        return None
+    step_s = profile.value("latency.timestep") * MICROSECOND * profile.value("latency.slow_down")
+    seconds = activity.steps * activity.samples * step_s
+    sizes = sorted(int(key.removeprefix(BOARDS)) for key in profile.data if key.startswith(BOARDS))
+    size = next((size for size in sizes if size >= chips), sizes[-1])
+    boards = ceil(chips / size)
+    power = profile.datum(f"{BOARDS}{size}")
+    watts = (power.value if watt is None else watt for watt in (power.value, power.low, power.high))
+    idle = Energy(*(boards * watt * seconds for watt in watts))
+    return RealTime(step_s, seconds, boards, size, idle)
 
 
 def of_learning(updates: int, profile: HardwareProfile) -> Energy | None:

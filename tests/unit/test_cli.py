@@ -29,7 +29,20 @@ from neurodeploy.ir.nodes import LIF, Input, InputKind, Linear, Reset
 STEPS, SAMPLES, CLASSES = 6, 4, 10
 RUN = sys.modules["neurodeploy.backends.loihi2.run"]
 """The module, which its package hides behind the function of the same name."""
-VERBS = ("train", "benchmark", "compile", "run", "verify", "learn", "evaluate", "inspect", "targets", "explain")
+VERBS = (
+    "train",
+    "benchmark",
+    "compile",
+    "run",
+    "verify",
+    "learn",
+    "evaluate",
+    "emit",
+    "map",
+    "inspect",
+    "targets",
+    "explain",
+)
 
 
 def network(inputs: int = 64, hidden: int = 12) -> Network:
