@@ -266,7 +266,8 @@ EXPLANATIONS: dict[str, str] = {
     "the lowest of them. What learning left odd goes down by one unit of 256 when the network is frozen.",
     "ND230": "Rounding, always recorded: SpiNNaker holds weights unsigned in 16 bits, with one power of two for all "
     "excitatory and one for all inhibitory ones of a population. It is the smallest at which all that can arrive in a "
-    "step fits into 16 bits too, since sums saturate there. The bound is the largest change of a weight.",
+    "step fits into 16 bits too, since sums saturate there. SpiNNaker2 is planned with 8 bits and a sign, one power of "
+    "two for all. The bound is the largest change of a weight.",
     "ND231": "Rounding, always recorded: beta becomes a number with 15 bits after the point (s16.15) and alpha one "
     "with 32 (u0.32).",
     "ND232": "Rounding, always recorded: the threshold becomes a number with 15 bits after the point, in mV.",

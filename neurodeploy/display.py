@@ -238,7 +238,8 @@ def _show_real_time(console: Console, plain: Plain, samples: int) -> None:
         return
     times = plain["real_time"]
     steps = f"{plain['steps']:,} steps of {times['step_s'] * 1e3:g} ms"
-    _line(console, f"real time {times['seconds'] / samples * 1e3:,.6g} ms per sample: {steps}")
+    answer = f"{times['latency_s'] * 1e3:g} ms from an input to the answer to it"
+    _line(console, f"real time {times['seconds'] / samples * 1e3:,.6g} ms per sample, {steps}; {answer}")
     idle = times["idle_j"]
     band = f"{_joule(idle['low'] / samples)} to {_joule(idle['high'] / samples)}"
     boards = f"{_count(times['boards'], 'board')} of {_count(times['board_chips'], 'chip')}"

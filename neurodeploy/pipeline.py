@@ -35,7 +35,7 @@ from neurodeploy.lowering import lower
 from neurodeploy.results import RunResult
 
 Progress = Callable[[int, int], None]
-BACKENDS = {"loihi2": "neurodeploy.backends.loihi2", "spinnaker": "neurodeploy.backends.spinnaker"}
+BACKENDS = {name: f"neurodeploy.backends.{name}" for name in ("loihi2", "spinnaker", "spinnaker2")}
 ENGINES = {Neuron: run_fast, Cell: run_cells}
 """The engine of each arithmetic."""
 REFERENCES = {Neuron: run_reference, Cell: run_plainly}

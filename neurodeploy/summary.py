@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from neurodeploy.learning.training import Outcome
 
 Plain = dict[str, Any]
-WEIGHT_BITS = {Neuron: 8, Cell: 16}
-"""Of a weight without its exponent; a SpiNNaker weight's sign says which kind of synapse it is."""
+LOIHI_WEIGHT_BITS = 8
+"""Of a weight without its exponent, of the several that Loihi offers; other targets' profiles name one."""
 
 
 def of_training(outcome: Outcome) -> Plain:
@@ -283,7 +283,7 @@ def _layer(model: CompiledModel, population: Population) -> Plain:
         "latency_steps": population.latency_steps,
         "scale": population.scale,
         "numbers": _numbers(neuron),
-        "inputs": [_projection(projection, neuron) for projection in model.program.incoming(population.name)],
+        "inputs": [_projection(model, projection, neuron) for projection in model.program.incoming(population.name)],
         "cores": [slot.core for slot in model.placement.slots if slot.population == population.name],
     }
 
@@ -300,14 +300,14 @@ def _numbers(neuron: Neuron | Cell) -> Plain:
     return {name: [int(values.min()), int(values.max())] for name, values in spans.items()} | exponents
 
 
-def _projection(projection: Projection, target: Neuron | Cell) -> Plain:
-    synapses = projection.synapses
+def _projection(model: CompiledModel, projection: Projection, target: Neuron | Cell) -> Plain:
+    synapses, in_cells = projection.synapses, isinstance(target, Cell)
     plain = {
         "name": projection.name,
         "from": projection.source,
         "format": FORMATS[type(synapses)],
         "weights": int(synapses.mantissa.size),
-        "weight_bits": WEIGHT_BITS[type(target)],
+        "weight_bits": model.profile.value("numeric.weight_bits") if in_cells else LOIHI_WEIGHT_BITS,
         "exponent": list(target.exponents) if isinstance(target, Cell) else projection.exponent,
         "recurrent": projection.recurrent,
     }

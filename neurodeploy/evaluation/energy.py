@@ -21,7 +21,7 @@ from neurodeploy.hardware import Datum, HardwareProfile
 
 LEFT_OUT = ("static power", "hops between cores", "host and input/output", "state reset between samples")
 MICROSECOND = 1e-6
-BOARDS = "power.board_"
+BOARDS = "board_idle."
 """Before the number of a board's chips: what it draws when it is on and does nothing."""
 JOULE = {"pJ": 1e-12, "nJ": 1e-9}
 """Of an energy per event, by the unit its datum has."""

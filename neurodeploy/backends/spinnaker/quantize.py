@@ -15,6 +15,7 @@ leaves the membrane two bits below the 16 it has before the point.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import ceil, floor, log2
 
 import numpy as np
@@ -38,7 +39,21 @@ EXPONENT_MIN = -15
 """The finest weight is the finest s16.15."""
 
 
-def quantize(network: Network, ranges: dict[str, Ranges] | None = None) -> Program:
+@dataclass(frozen=True)
+class WeightFormat:
+    """How weights are held: in `bits`, with a sign and one exponent of all, or unsigned with one of each kind.
+
+    What is unsigned is also summed in as many bits; what has a sign is not.
+    """
+
+    bits: int
+    signed: bool
+
+
+UNSIGNED_16 = WeightFormat(16, signed=False)
+
+
+def quantize(network: Network, ranges: dict[str, Ranges] | None = None, weights: WeightFormat = UNSIGNED_16) -> Program:
     """Return the program that does in SpiNNaker's numbers what the lowered `network` does in real numbers.
 
     Args:
@@ -56,13 +71,13 @@ def quantize(network: Network, ranges: dict[str, Ranges] | None = None) -> Progr
         bias = total_bias(node, feeds)
         scale, room = choose_scale(node, feeds, bias)
         deviations += _room_deviation(network, name, room)
-        cell = _cell(node, bias, scale, _exponents(feeds, bias, scale))
+        cell = _cell(node, bias, scale, _exponents(feeds, bias, scale, weights))
         populations.append(Population(name, node.shape, cell, latency[name], scale))
         deviations += _cell_deviations(network, name, node, bias, populations[-1])
         for feed in feeds:
             mantissa = _mantissas(weights_of(feed.node) * scale, cell.exponents)
             projections.append(Projection(feed.name, feed.source, name, stored(feed.node, mantissa), 0, feed.recurrent))
-            deviations += _weight_deviation(network, feed, mantissa, cell, scale)
+            deviations += _weight_deviation(network, feed, mantissa, cell, scale, weights.bits)
     return Program(
         port,
         tuple(populations),
@@ -84,8 +99,16 @@ def choose_scale(node: LIF, feeds: list[Feed], bias: np.ndarray) -> tuple[float,
     return scale, scale * voltage
 
 
-def _exponents(feeds: list[Feed], bias: np.ndarray, scale: float) -> tuple[int, int]:
-    """Return the smallest exponents at which all excitatory and all inhibitory weights of a step fit in 16 bits."""
+def _exponents(feeds: list[Feed], bias: np.ndarray, scale: float, weights: WeightFormat) -> tuple[int, int]:
+    """Return the smallest exponents at which all excitatory and all inhibitory weights of a step fit in 16 bits.
+
+    With a sign, it is the largest weight or bias that has to fit.
+    """
+    if weights.signed:
+        largest = max([float(np.abs(bias).max(initial=0)), *(feed.largest for feed in feeds)]) * scale
+        most = (1 << (weights.bits - 1)) - 1
+        exponent = max(EXPONENT_MIN, ceil(log2(largest / most))) if largest else EXPONENT_MIN
+        return exponent, exponent
     reach = [feed.reach() for feed in feeds]
     excitatory = sum((more for _, more in reach), np.maximum(bias, 0)).max(initial=0)
     inhibitory = -sum((less for less, _ in reach), np.minimum(bias, 0)).min(initial=0)
@@ -151,14 +174,18 @@ def _cell_deviations(
     ]
 
 
-def _weight_deviation(network: Network, feed: Feed, mantissa: np.ndarray, cell: Cell, scale: float) -> list[Deviation]:
+def _weight_deviation(
+    network: Network, feed: Feed, mantissa: np.ndarray, cell: Cell, scale: float, bits: int
+) -> list[Deviation]:
     weights = weights_of(feed.node)
     step = np.where(mantissa < 0, 2.0 ** cell.exponents[1], 2.0 ** cell.exponents[0]) / scale
     error = float(np.abs(mantissa * step - weights).max(initial=0))
     if not error:
         return []
     return [
-        Deviation("ND230", network.place(feed.name), "weights rounded to 16 bits", Change.ROUNDING, error, "weight")
+        Deviation(
+            "ND230", network.place(feed.name), f"weights rounded to {bits} bits", Change.ROUNDING, error, "weight"
+        )
     ]
 
 
