@@ -42,18 +42,25 @@ keep_dataspec_database = False
 """The configuration of a virtual board: of 48 chips, as many as are needed."""
 MACHINE = "NEURODEPLOY_SPYNNAKER_CFG"
 """Names the user's own configuration, the one of a machine."""
+LARGER = "make the network smaller, or name a larger machine with --machine-configuration"
 TOO_LARGE = {
-    "SynapseRowTooBigException": "a row of synapses, from one source to the cells of a core, has at most 256",
-    "SynapticConfigurationException": "sPyNNaker cannot address these synapses",
-    "MachineHasTooFewCores": "the machine is too small",
-    "PacmanPlaceException": "the machine has too few cores, or too little memory beside them",
-    "PacmanPartitionException": "a part of the network is larger than a chip",
-    "PacmanNotPlacedError": "the machine has too few cores, or too little memory beside them",
-    "MinimisationFailedError": "a router has 1,023 entries",
-    "PacmanRoutingException": "no route was found",
-    "PacmanRouteInfoAllocationException": "there are too few keys",
+    "SynapseRowTooBigException": (
+        "a row of synapses, from one source to the cells of a core, has at most 256 words, and plastic ones take more",
+        "emit the script and set fewer neurons per core in it, 64 for instance: sim.set_number_of_neurons_per_core",
+    ),
+    "SynapticConfigurationException": (
+        "a core addresses so many rows and projections and no more",
+        "make the layer before it smaller, or sparse",
+    ),
+    "PacmanPartitionException": ("a part of the network needs more than a chip has", LARGER),
+    "PacmanPlaceException": ("the machine has too few cores, or chips with too little memory beside them", LARGER),
+    "PacmanTooBigToPlace": ("the machine has too few cores, or chips with too little memory beside them", LARGER),
+    "MinimisationFailedError": ("a router has 1,023 entries, compressed ones", LARGER),
+    "PacmanRoutingException": ("no route was found", LARGER),
+    "PacmanRouteInfoAllocationException": ("a key has 32 bits for all senders and their neurons", LARGER),
+    "does not support multiple boards": ("the network needs more chips than this one board has", LARGER),
 }
-"""What sPyNNaker raises for a network that does not fit, and why it does."""
+"""What sPyNNaker raises, or says, for a network that does not fit: why it does not, and what helps."""
 
 
 def map_onto(
@@ -166,11 +173,10 @@ def _explained(directory: Path, error: BackendFailedError) -> Exception:
     if not (directory / "raised.json").exists():
         return error
     raised = json.loads((directory / "raised.json").read_text())
-    for kind in raised["raised"]:
-        if kind in TOO_LARGE:
-            fix = "make the layers smaller or sparser, or name a larger machine with --machine-configuration"
-            message = " ".join(raised["message"].split())
-            return CapacityError(Finding("ND342", "sPyNNaker", f"{kind}: {message}", TOO_LARGE[kind], fix))
+    message = " ".join(raised["message"].split())
+    for sign, (why, fix) in TOO_LARGE.items():
+        if sign in raised["raised"] or sign in message:
+            return CapacityError(Finding("ND342", "sPyNNaker", f"{raised['raised'][0]}: {message}", why, fix))
     return error
 
 

@@ -46,6 +46,9 @@ class Script:
         parts = {target: target.with_name(f".{target.name}-{os.getpid()}") for target in (data, path)}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            for target in parts:
+                if target.is_dir():
+                    raise IsADirectoryError(f"{target} is a directory")
             with zipfile.ZipFile(parts[data], "w", zipfile.ZIP_DEFLATED) as archive:
                 for name, array in self.arrays.items():
                     with archive.open(f"{name}.npy", "w", force_zip64=True) as file:

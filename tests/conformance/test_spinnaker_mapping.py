@@ -1,0 +1,186 @@
+"""sPyNNaker's own data, from its virtual board: our estimate is its plan, and every weight arrives as it is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from neurodeploy import pipeline, summary
+from neurodeploy.artifact import CompiledModel
+from neurodeploy.backends.spinnaker.mapper import rows_of
+from neurodeploy.backends.spinnaker.mapping import VIRTUAL, map_onto
+from neurodeploy.engine.cells import run_cells
+from neurodeploy.errors import (
+    BackendFailedError,
+    BackendUnavailableError,
+    CapacityError,
+    UnsupportedError,
+    UsageError,
+)
+from neurodeploy.evaluation import activity, energy
+from neurodeploy.hardware import load_profile
+from neurodeploy.ir.network import Network
+from tests.spinnaker_networks import STEPS, convolutional, dense, spikes
+
+NETWORKS = {
+    "784-128-10": dense(784, 128, 10, bias=True),
+    "recurrent, two cores": dense(100, 300, 10, alpha=0.75, bias=True, recurrent=True),
+    "sparse": dense(300, 260, 10, density=0.05),
+    "convolution": convolutional(),
+}
+needs_spynnaker = pytest.mark.skipif(find_spec("spynnaker") is None, reason="sPyNNaker is not installed")
+
+
+def compiled(network: Network) -> CompiledModel:
+    return pipeline.compile(network, "spinnaker1")
+
+
+@pytest.fixture(scope="module", params=NETWORKS)
+def mapped(request: pytest.FixtureRequest) -> tuple[CompiledModel, dict[str, Any], dict[str, int]]:
+    """Return a compiled network, sPyNNaker's report on it, and the spikes that were counted for it."""
+    if find_spec("spynnaker") is None:
+        pytest.skip("sPyNNaker is not installed")
+    network = NETWORKS[request.param]
+    model, inputs = compiled(network), np.ones_like(spikes(network, 1))
+    counted = activity.count(model.program, inputs, run_cells(model.program, inputs))
+    events = activity.events(model.program, counted)
+    return model, map_onto(model.program, inputs, events=events), events
+
+
+def test_cores_and_memory_are_as_estimated(mapped: tuple[CompiledModel, dict[str, Any], dict[str, int]]) -> None:
+    """The same slices on as many cores, sources included, and on each the same SDRAM to the byte."""
+    model, report, _ = mapped
+    planned = [(core["population"], core["start"], core["stop"], core["sdram"]) for core in report["cores"]]
+    placed = [(slot.population, slot.start, slot.stop, slot.used["sdram"]) for slot in model.placement.slots]
+    assert sorted(placed) == sorted(planned)
+    assert report["virtual"]
+
+
+def test_every_weight_arrives_unrounded(mapped: tuple[CompiledModel, dict[str, Any], dict[str, int]]) -> None:
+    """The scales are the program's exponents, and what sPyNNaker packed into rows are its weights, none missing."""
+    model, report, _ = mapped
+    plain = summary.of_mapping(model, report)
+    assert all(row["exact"] for row in plain["weights"])
+    assert {row["population"] for row in plain["weights"]} == {p.name for p in model.program.populations}
+    assert plain["synapses_that_differ"] == 0
+    biases = sum(int(np.count_nonzero(np.broadcast_to(p.cell.bias, (p.size,)))) for p in model.program.populations)
+    dense_or_sparse = [p for p in model.program.projections if p.name != "conv"]
+    if len(dense_or_sparse) == len(model.program.projections):
+        expected = biases + sum(int(np.count_nonzero(p.synapses.mantissa)) for p in dense_or_sparse)
+        assert plain["synapses"] == expected
+
+
+def test_keys_are_apart_and_routed(mapped: tuple[CompiledModel, dict[str, Any], dict[str, int]]) -> None:
+    """No two senders share a key, every one that is read is in a routing table, and tables have room."""
+    model, report, _ = mapped
+    keys = report["keys"]
+    for i, one in enumerate(keys):
+        for other in keys[:i]:
+            common = one["mask"] & other["mask"]
+            assert one["key"] & common != other["key"] & common
+    read = {projection.source for projection in model.program.projections}
+    assert {key["population"] for key in keys} >= read
+    assert all(key["chips"] for key in keys if key["population"] in read)
+    assert 0 < report["routing"]["largest"] <= model.profile.value("limits.chip.router_entries")
+
+
+def test_energy_is_made_of_the_profiles_constants(mapped: tuple[CompiledModel, dict[str, Any], dict[str, int]]) -> None:
+    """sPyNNaker's function, called with our counts, comes to idle board, active cores and packets as the profile says.
+
+    All of these networks fit on one chip, whose router passes every spike once, those that nobody reads left out.
+    """
+    model, report, events = mapped
+    found, profile = report["energy"], model.profile
+    read = {projection.source for projection in model.program.projections}
+    passed = sum(count for name, count in events.items() if name in read or name.endswith(".bias"))
+    assert found["packets"] == pytest.approx(passed)
+    assert found["packets_j"] == pytest.approx(passed * profile.value("power.packet") * 1e-9, rel=1e-6)
+    assert found["core_seconds"] == pytest.approx(len(report["cores"]) * report["milliseconds"] * 1e-3)
+    assert found["cores_j"] == pytest.approx(found["core_seconds"] * profile.value("power.core_active"))
+    nothing = activity.Activity(report["milliseconds"], 1, 0, ())
+    idle = energy.estimate(nothing, profile, chips=48).real_time
+    assert idle is not None
+    assert found["idle_j"] == pytest.approx(idle.idle.joule)
+
+
+@needs_spynnaker
+def test_rows_are_sorted_as_sPyNNaker_sorts_them() -> None:
+    """What replaces its slow step returns the same rows, empty and overlong ones among them."""
+    from spynnaker.pyNN.models.neuron.synapse_dynamics.abstract_sdram_synapse_dynamics import (
+        AbstractSDRAMSynapseDynamics,
+    )
+
+    rng = np.random.default_rng(0)
+    rows, data = rng.integers(0, 30, 200), rng.integers(0, 255, (200, 4), dtype=np.uint8)
+    rows[rows == 7] = 8
+    theirs = AbstractSDRAMSynapseDynamics.convert_per_connection_data_to_rows(None, rows, 32, data, 6)
+    ours = rows_of(None, rows, 32, data, 6)
+    assert len(ours) == len(theirs) == 32
+    assert Counter(map(len, theirs))[24] > 0
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@needs_spynnaker
+def test_what_does_not_fit_its_machine_is_refused_with_its_words(tmp_path: Path) -> None:
+    """A board of 4 chips has too few cores for 70 of cells; what sPyNNaker raises becomes a finding."""
+    (tmp_path / "spinn3.cfg").write_text(VIRTUAL.replace("version = 5", "version = 3"))
+    model = compiled(dense(4, 70 * 256, 2, density=0.3))
+    with pytest.raises(CapacityError, match="ND342") as caught:
+        map_onto(model.program, configuration=tmp_path / "spinn3.cfg")
+    assert "Exception" in caught.value.findings[0].what
+
+
+@needs_spynnaker
+def test_failures_come_back_as_findings(tmp_path: Path) -> None:
+    """Too late, no such configuration, and one that names a machine which is not there: each with its remedy."""
+    model = compiled(dense(4, 3, 2))
+    with pytest.raises(BackendFailedError, match="ND341"):
+        map_onto(model.program, timeout_s=0.1)
+    with pytest.raises(UsageError, match="ND343"):
+        map_onto(model.program, configuration=tmp_path / "absent.cfg")
+    (tmp_path / "broken.cfg").write_text(VIRTUAL.replace("version = 5", "version = 4711"))
+    with pytest.raises(BackendFailedError, match="ND340") as caught:
+        map_onto(model.program, configuration=tmp_path / "broken.cfg")
+    assert "4711" in str(caught.value)
+
+
+@needs_spynnaker
+def test_no_spikes_are_promised_of_a_virtual_board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`run --on spynnaker` wants a machine: none named, or a virtual one, is refused and points to the plan."""
+    network = dense(4, 3, 2)
+    model, samples = compiled(network), pipeline.Samples("random", spikes(network, 1), None)
+    monkeypatch.delenv("NEURODEPLOY_SPYNNAKER_CFG", raising=False)
+    with pytest.raises(UnsupportedError, match="neurodeploy map"):
+        pipeline.run(model, samples, on="spynnaker")
+    (tmp_path / "virtual.cfg").write_text(VIRTUAL)
+    monkeypatch.setenv("NEURODEPLOY_SPYNNAKER_CFG", str(tmp_path / "virtual.cfg"))
+    with pytest.raises(UnsupportedError, match="virtual board"):
+        pipeline.run(model, samples, on="spynnaker")
+
+
+def test_an_interpreter_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEURODEPLOY_PYNN_PYTHON", "/nowhere/python")
+    with pytest.raises(BackendUnavailableError, match="ND311"):
+        map_onto(compiled(dense(4, 3, 2)).program)
+    assert pipeline.availability(load_profile("spinnaker1"))["spynnaker"].code == "ND311"
+
+
+def test_real_time_is_steps_of_a_millisecond() -> None:
+    """20 steps of 3 samples are 60 ms; two chips idle on a SpiNN-3 of 3.56 W, 100 on three SpiNN-5 of 26.84 W."""
+    counted = activity.Activity(STEPS, 3, 0, ())
+    profile = load_profile("spinnaker1")
+    small, large = (energy.estimate(counted, profile, chips).real_time for chips in (2, 100))
+    assert small is not None
+    assert large is not None
+    assert (small.seconds, small.boards, small.board_chips) == (pytest.approx(0.06), 1, 4)
+    assert (large.boards, large.board_chips) == (3, 48)
+    assert small.idle.joule == pytest.approx(3.56 * 0.06)
+    assert small.idle.low == pytest.approx(2.671 * 0.06)
+    assert large.idle.joule == pytest.approx(3 * 26.84 * 0.06)
+    assert energy.estimate(counted, load_profile("loihi2-sim")).real_time is None
