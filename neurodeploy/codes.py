@@ -296,8 +296,8 @@ EXPLANATIONS: dict[str, str] = {
     # ND4xx: verification and use
     "ND310": "A package that runs the program is not installed here: PyNN with NEST or Brian2 (the extra pynn), or "
     "sPyNNaker (the extra spinnaker). `neurodeploy targets` shows what runs on this machine.",
-    "ND311": "NEURODEPLOY_PYNN_PYTHON names the Python interpreter in which PyNN's simulators and sPyNNaker run, for "
-    "machines on which they cannot share one environment with the rest. There is no program of that name.",
+    "ND314": "NEURODEPLOY_PYNN_PYTHON names the interpreter that PyNN's simulators run in, where they cannot share an "
+    "environment with other targets' packages. What it names does not run, or is older than Python 3.11.",
     "ND340": "sPyNNaker runs in a child process, and that process ended without a plan. Its last lines are part of the "
     "message; `neurodeploy emit --as pynn-script` writes the script that it ran.",
     "ND341": "sPyNNaker took longer than allowed, a quarter of an hour if nothing was said. What it had started "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from neurodeploy import pipeline, summary
-from neurodeploy.artifact import CompiledModel
+from neurodeploy import cli, pipeline, summary
+from neurodeploy.artifact import CompiledModel, save_artifact
 from neurodeploy.backends.spinnaker.mapper import rows_of
 from neurodeploy.backends.spinnaker.mapping import VIRTUAL, map_onto
 from neurodeploy.engine.cells import run_cells
@@ -166,9 +168,9 @@ def test_no_spikes_are_promised_of_a_virtual_board(tmp_path: Path, monkeypatch: 
 
 def test_an_interpreter_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NEURODEPLOY_PYNN_PYTHON", "/nowhere/python")
-    with pytest.raises(BackendUnavailableError, match="ND311"):
+    with pytest.raises(BackendUnavailableError, match="ND314"):
         map_onto(compiled(dense(4, 3, 2)).program)
-    assert pipeline.availability(load_profile("spinnaker1"))["spynnaker"].code == "ND311"
+    assert pipeline.availability(load_profile("spinnaker1"))["spynnaker"].code == "ND314"
 
 
 def test_real_time_is_steps_of_a_millisecond() -> None:
@@ -184,3 +186,26 @@ def test_real_time_is_steps_of_a_millisecond() -> None:
     assert small.idle.low == pytest.approx(2.671 * 0.06)
     assert large.idle.joule == pytest.approx(3 * 26.84 * 0.06)
     assert energy.estimate(counted, load_profile("loihi2-sim")).real_time is None
+
+
+@needs_spynnaker
+def test_the_verbs_emit_and_map(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Text says what is where and that nothing ran; --json the same as values. PyNN's Python may be named."""
+    network = dense(64, 30, 10, bias=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NEURODEPLOY_PYNN_PYTHON", sys.executable)
+    save_artifact(compiled(network), "model.ndc")
+    assert cli.main(["emit", "model.ndc", "-o", "net.py", "--data", "digits", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["written"] == ["net.py", "net.npz"]
+    assert {path.name for path in tmp_path.iterdir()} == {"model.ndc", "net.py", "net.npz"}
+    assert cli.main(["map", "model.ndc"]) == 0
+    text = capsys.readouterr().out
+    assert "virtual board, which runs nothing: no spikes" in text
+    assert "energy    unavailable without --data" in text
+    assert "all exactly the program's" in text
+    assert cli.main(["map", "model.ndc", "--data", "digits", "--json"]) == 0
+    plain = json.loads(capsys.readouterr().out)
+    assert plain["total"]["cores"] == plain["total"]["estimated_cores"] == 5
+    assert plain["energy"]["idle_j"] > plain["energy"]["cores_j"] > plain["energy"]["packets_j"] > 0

@@ -1,14 +1,21 @@
-"""Which of PyNN's simulators can be used here, and the command that mends it where one cannot."""
+"""Which of PyNN's simulators can be used here, and the command that mends it where one cannot.
+
+Simulators run in a child process, by default in this Python. Where their packages and those of another target cannot
+share an environment, the variable NEURODEPLOY_PYNN_PYTHON names the interpreter of another one: Python 3.11 or later
+with NumPy, SciPy and the simulator. neurodeploy need not be installed there.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
+from functools import lru_cache
 from importlib.util import find_spec
-from shutil import which
 
-from neurodeploy.errors import BackendUnavailableError, Finding
+from neurodeploy.errors import Finding
 
+PYTHON = "NEURODEPLOY_PYNN_PYTHON"
 NEEDS = {
     "nest": (("pyNN", "nest"), "pynn"),
     "brian2": (("pyNN", "brian2"), "pynn"),
@@ -16,44 +23,72 @@ NEEDS = {
     "engine-s16.15": ((), ""),
 }
 """Executor -> the modules it imports, and the extra that brings them."""
-INTERPRETER = "NEURODEPLOY_PYNN_PYTHON"
-"""Names the Python that runs PyNN's simulators and sPyNNaker, where they cannot share one with the rest."""
-LOOK = "import sys; from importlib.util import find_spec; print(*(n for n in sys.argv[1:] if find_spec(n) is None))"
-LOOK_S = 60
+NEEDED_ELSEWHERE = ("numpy", "scipy")
+"""What the worker itself imports."""
+OLDEST = (3, 11)
+PROBE = """
+import json, sys
+from importlib.util import find_spec
+print(json.dumps([sys.version_info[:2], [name for name in sys.argv[1:] if find_spec(name) is None]]))
+"""
+PROBE_S = 60.0
 
 
 def interpreter() -> str | None:
-    """Return the Python that the environment names for PyNN, or None for this one.
-
-    Raises:
-        BackendUnavailableError: ND311 when there is none of that name.
-    """
-    named = os.environ.get(INTERPRETER)
-    if named and which(named) is None:
-        what, why = "no such program", f"{INTERPRETER} names the Python that PyNN is installed in"
-        raise BackendUnavailableError(Finding("ND311", named, what, why, "correct the variable, or unset it"))
-    return named or None
+    """Return the Python that PyNN's simulators run in, or None for this one."""
+    return os.environ.get(PYTHON) or None
 
 
 def missing(executor: str) -> Finding | None:
     """Return what keeps one of the backend's executors from running here, or None."""
     modules, extra = NEEDS[executor]
-    try:
-        python = interpreter() if modules else None
-    except BackendUnavailableError as error:
-        return error.findings[0]
-    absent = [name for name in modules if find_spec(name) is None] if python is None else _absent(python, modules)
+    python = interpreter()
+    if python is not None and modules:
+        return _missing_elsewhere(executor, python, modules)
+    absent = [name for name in modules if find_spec(name) is None]
     if not absent:
         return None
     what, why = f"{' and '.join(absent)} not installed", f"{executor} runs the program"
-    where = "" if python is None else f" in {python}"
-    return Finding("ND310", executor, what, why, f'pip install "neurodeploy[{extra}]"{where}')
+    return Finding("ND310", executor, what, why, f'pip install "neurodeploy[{extra}]"')
 
 
-def _absent(python: str, modules: tuple[str, ...]) -> list[str]:
-    """Return which modules another interpreter does not have; all of them when it does not answer."""
+def _missing_elsewhere(executor: str, python: str, modules: tuple[str, ...]) -> Finding | None:
+    version, absent = _probe(python, (*NEEDED_ELSEWHERE, *modules))
+    where = f"{PYTHON}={python}"
+    if version is None or version < OLDEST:
+        what = "it cannot be run" if version is None else f"it is Python {version[0]}.{version[1]}"
+        fix = f"let {PYTHON} name an interpreter of Python {OLDEST[0]}.{OLDEST[1]} or later, or unset it"
+        return Finding("ND314", where, what, f"{executor} runs in the interpreter that it names", fix)
+    if not absent:
+        return None
+    what, why = f"{' and '.join(absent)} not installed there", f"{executor} runs in the interpreter that it names"
+    packages = " ".join(PACKAGES.get(name, name) for name in absent)
+    return Finding("ND310", where, what, why, f'{python} -m pip install {packages} "numpy<2.4"')
+
+
+PACKAGES = {"pyNN": "PyNN==0.13.0", "nest": "nest-simulator", "brian2": "Brian2", "spynnaker": "sPyNNaker==1!7.4.1"}
+"""Module -> what pip calls it."""
+
+
+@lru_cache
+def _probe(python: str, modules: tuple[str, ...]) -> tuple[tuple[int, int] | None, tuple[str, ...]]:
+    """Return another interpreter's version, None if it does not run, and which modules it lacks."""
     try:
-        asked = subprocess.run([python, "-c", LOOK, *modules], capture_output=True, text=True, timeout=LOOK_S)
-    except (OSError, subprocess.TimeoutExpired):
-        return list(modules)
-    return asked.stdout.split() if asked.returncode == 0 else list(modules)
+        done = subprocess.run(
+            [python, "-P", "-c", PROBE, *modules], capture_output=True, text=True, check=True, timeout=PROBE_S
+        )
+        version, absent = json.loads(done.stdout)
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return _old_version(python), ()
+    return (version[0], version[1]), tuple(absent)
+
+
+def _old_version(python: str) -> tuple[int, int] | None:
+    """Return the version of an interpreter that does not know the options of a newer one, or None."""
+    try:
+        script = "import sys; print(sys.version_info[0], sys.version_info[1])"
+        done = subprocess.run([python, "-c", script], capture_output=True, text=True, check=True, timeout=PROBE_S)
+        major, minor = map(int, done.stdout.split())
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+    return major, minor

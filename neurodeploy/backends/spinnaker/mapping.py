@@ -81,7 +81,7 @@ def map_onto(
         timeout_s: wall time after which sPyNNaker is given up.
 
     Raises:
-        BackendUnavailableError: ND310 when sPyNNaker is not installed.
+        BackendUnavailableError: ND310, ND314 when sPyNNaker cannot be used here.
         BackendFailedError: ND340 when it failed, ND341 when it took too long; with its last lines.
         CapacityError: ND342 when it says that the network does not fit.
         UsageError: ND343 when the configuration cannot be read.

@@ -1,0 +1,100 @@
+"""The SpiNNaker targets: what fits their boards, and what SpiNNaker2 is, a plan in 8 bits."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+
+from neurodeploy import pipeline
+from neurodeploy.backends import spinnaker, spinnaker2
+from neurodeploy.backends.spinnaker.quantize import UNSIGNED_16
+from neurodeploy.backends.spinnaker2 import SIGNED_8
+from neurodeploy.errors import CapacityError, UsageError
+from neurodeploy.hardware import HardwareProfile, load_profile, profile_from_tables
+from tests.spinnaker_networks import convolutional, dense, spikes
+
+
+def changed(name: str, **values: Any) -> HardwareProfile:
+    """Return a shipped profile with other values, named table__key."""
+    tables = copy.deepcopy(load_profile(name).tables)
+    for key, value in values.items():
+        *path, last = key.split("__")
+        table = tables
+        for part in path:
+            table = table[part]
+        table[last] = {**table[last], "value": value}
+    return profile_from_tables(tables, name)
+
+
+def test_weight_formats_are_the_profiles() -> None:
+    assert load_profile("spinnaker1").value("numeric.weight_bits") == UNSIGNED_16.bits
+    assert load_profile("spinnaker2").value("numeric.weight_bits") == SIGNED_8.bits
+
+
+def test_boards_of_both_sizes_and_what_no_board_holds() -> None:
+    """4, 48 and 57,600 chips of 16 cores: 65 cores do not fit the smallest, 769 not the next."""
+    program = pipeline.compile(dense(4, 64 * 256, 2, density=0.3), "spinnaker1").program
+    assert load_profile("spinnaker1").value("topology.boards") == [4, 48, 57600]
+    assert spinnaker.place(program, load_profile("spinnaker1")).cores == 66
+    with pytest.raises(CapacityError, match="ND108"):
+        spinnaker.place(program, changed("spinnaker1", topology__boards=[4]))
+    assert spinnaker.place(program, changed("spinnaker1", topology__boards=[48])).chips == 5
+
+
+def test_a_core_that_needs_more_than_a_chip_is_refused() -> None:
+    program = pipeline.compile(dense(784, 256, 10), "spinnaker1").program
+    with pytest.raises(CapacityError, match="ND109") as caught:
+        spinnaker.place(program, changed("spinnaker1", limits__chip__sdram=500_000))
+    assert caught.value.details["utilization"]
+
+
+@pytest.mark.parametrize("network", [dense(64, 40, 10, bias=True), convolutional()], ids=["dense", "convolution"])
+def test_spinnaker2_has_signed_bytes(network: Any) -> None:
+    """Every weight and bias is a signed byte, off by half a step at most, and one step is that of all."""
+    model = pipeline.compile(network, "spinnaker2")
+    for population in model.program.populations:
+        cell = population.cell
+        assert cell.exponents[0] == cell.exponents[1]
+        assert np.abs(cell.bias).max() <= 127
+        largest = 0
+        for projection in model.program.incoming(population.name):
+            weights = model.program.weights(projection)
+            node = model.source.nodes[projection.name]
+            step = 2.0 ** cell.exponents[0] / population.scale
+            assert np.abs(weights - node.weight.reshape(weights.shape)).max() <= step / 2
+            largest = max(largest, int(np.abs(projection.synapses.mantissa).max()))
+        assert 63 <= max(largest, int(np.abs(cell.bias).max())) <= 127
+
+
+def test_spinnaker2_is_a_plan_and_says_what_it_assumes() -> None:
+    """Synapses lie in a core's own memory, so cores get fewer cells; nothing of SpiNNaker2 runs a program."""
+    model = pipeline.compile(dense(784, 256, 10), "spinnaker2")
+    placement = model.placement
+    assert {"limits.core.neurons", "limits.core.state", "synapse_encoding.static_word"} <= set(placement.assumed)
+    for population in model.program.populations:
+        slots = [slot for slot in placement.slots if slot.population == population.name]
+        assert [i for slot in slots for i in range(slot.start, slot.stop)] == list(range(population.size))
+        assert all(slot.used["sram"] <= placement.available["sram"] for slot in slots)
+    assert sum(slot.population == "lif0" for slot in placement.slots) >= 256 * 784 * 4 // placement.available["sram"]
+    samples = pipeline.Samples("random", spikes(model.source, 1), None)
+    with pytest.raises(UsageError, match="ND401"):
+        pipeline.run(model, samples, on="spynnaker")
+    with pytest.raises(UsageError, match="ND401"):
+        pipeline.map_onto(model)
+    with pytest.raises(UsageError, match="ND409"):
+        pipeline.emit(model, samples)
+    evaluation = pipeline.evaluate(model, samples, pipeline.run(model, samples))
+    assert evaluation.energy.real_time is None
+    assert evaluation.energy.total.low < evaluation.energy.total.joule < evaluation.energy.total.high
+
+
+def test_spinnaker2_refuses_what_does_not_fit() -> None:
+    """A cell that alone needs more than a core, and more cores than the largest board has."""
+    program = pipeline.compile(dense(784, 256, 10), "spinnaker2").program
+    with pytest.raises(CapacityError, match="ND109"):
+        spinnaker2.place(program, changed("spinnaker2", limits__core__sram_data=4000))
+    with pytest.raises(CapacityError, match="ND108"):
+        spinnaker2.place(program, changed("spinnaker2", topology__boards=[1], topology__cores_per_chip_usable=4))
