@@ -49,6 +49,9 @@ HOMES = {
     "torch": {"frontends", "learning", "datasets"},
     "snntorch": {"frontends", "learning", "datasets"},
     "lava": {"backends/loihi2"},
+    "spynnaker": {"backends/spinnaker"},
+    "spinn_utilities": {"backends/spinnaker"},
+    "pacman": {"backends/spinnaker"},
     "numba": {"engine"},
     "typer": {"cli.py"},
     "rich": {"cli.py", "display.py"},
@@ -110,6 +113,7 @@ def test_packages_stay_in_their_rooms(package: str, homes: set[str]) -> None:
         ("import neurodeploy.cli", ("numpy", "scipy", "torch", "numba", "lava", "sklearn")),
         ("import neurodeploy.pipeline", ("torch", "snntorch", "lava", "sklearn", "rich")),
         ("import neurodeploy.backends.loihi2", ("torch", "lava")),
+        ("import neurodeploy.backends.spinnaker2", ("torch", "pyNN", "spynnaker", "pacman")),
     ],
 )
 def test_heavy_packages_wait_until_they_are_needed(statement: str, absent: tuple[str, ...]) -> None:
