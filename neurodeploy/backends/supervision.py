@@ -56,6 +56,7 @@ class Worker:
         failed, late: codes of the findings when it ends without a result, and when it takes too long.
         remedy: what to do when it failed.
         python: its interpreter; None: this one.
+        counts: what its clock counts.
     """
 
     module: str
@@ -64,6 +65,7 @@ class Worker:
     late: str
     remedy: str
     python: str | None = None
+    counts: str = "step"
 
 
 @contextmanager
@@ -161,9 +163,11 @@ def await_result(
         if ended and not (directory / RESULT).exists():
             raise BackendFailedError(_failed(worker, directory, f"it ended with exit code {process.returncode}"))
         if now - begin > limit:
-            raise BackendFailedError(_too_long(worker, directory, f"step {done} of {total} after {limit:g} s"))
+            raise BackendFailedError(
+                _too_long(worker, directory, f"{worker.counts} {done} of {total} after {limit:g} s")
+            )
         if now - last_change > STALL_S:
-            stands = f"no step for {now - last_change:.0f} s at {done} of {total}"
+            stands = f"no {worker.counts} for {now - last_change:.0f} s at {done} of {total}"
             raise BackendFailedError(_too_long(worker, directory, stands))
         time.sleep(POLL_S)
     if progress is not None and done != total:

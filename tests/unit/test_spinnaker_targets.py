@@ -10,10 +10,13 @@ import pytest
 
 from neurodeploy import pipeline
 from neurodeploy.backends import spinnaker, spinnaker2
+from neurodeploy.backends.spinnaker import chip
 from neurodeploy.backends.spinnaker.quantize import UNSIGNED_16
 from neurodeploy.backends.spinnaker2 import SIGNED_8
 from neurodeploy.errors import CapacityError, UsageError
 from neurodeploy.hardware import HardwareProfile, load_profile, profile_from_tables
+from neurodeploy.ir.nodes import Reset
+from neurodeploy.ir.program import S1615, U032, Cell
 from tests.spinnaker_networks import convolutional, dense, spikes
 
 
@@ -32,6 +35,24 @@ def changed(name: str, **values: Any) -> HardwareProfile:
 def test_weight_formats_are_the_profiles() -> None:
     assert load_profile("spinnaker1").value("numeric.weight_bits") == UNSIGNED_16.bits
     assert load_profile("spinnaker2").value("numeric.weight_bits") == SIGNED_8.bits
+
+
+def test_decays_survive_being_told_as_time_constants() -> None:
+    """In s16.15, as sPyNNaker sends them: every beta comes back to the unit; alpha within 4 / e^2 half units of 2^-15.
+
+    The bound is the largest alpha ln(alpha)^2, by which half a unit of tau_syn moves alpha. A weight's effect is
+    (1 - beta) R init, the resistance R being tau_m / cm of the rounded two.
+    """
+    beta = np.arange(1, S1615, dtype=np.int32)
+    alpha = np.linspace(0.01, 0.99, beta.size)
+    cell = Cell(beta, np.array(S1615), np.zeros(()), Reset.ZERO_NEXT_STEP, (alpha * U032).astype(np.int64))
+    told = {name: np.rint(value * S1615) / S1615 for name, value in chip.parameters(cell).items()}
+    np.testing.assert_array_equal(np.rint(np.exp(-1 / told["tau_m"]) * S1615), beta)
+    assert np.abs(np.exp(-1 / told["tau_syn_E"]) - alpha).max() <= 4 / np.e**2 / S1615 / 2 + 1 / U032
+    init = told["tau_syn_E"] * (1 - alpha)
+    usual = (beta > S1615 // 2) & (beta < 0.99 * S1615) & (alpha > 0.5)
+    effect = (1 - beta / S1615) * told["tau_m"] / told["cm"] * init
+    assert np.abs(effect - 1)[usual].max() < 1e-4
 
 
 def test_boards_of_both_sizes_and_what_no_board_holds() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,7 @@ def _supervise(
         late="ND341",
         remedy="see the lines above; `neurodeploy emit --as pynn-script` gives the script that was run",
         python=interpreter(),
+        counts="second",
     )
     with tempfile.TemporaryDirectory(prefix="neurodeploy-") as name:
         directory = Path(name)
@@ -148,7 +150,7 @@ def _supervise(
         limit = LIMIT_S if timeout_s is None else timeout_s
         try:
             with supervised(worker, directory, {"HOME": name}) as process:
-                await_result(worker, process, directory, 0, None, limit)
+                await_result(worker, process, directory, ceil(limit), None, limit)
         except BackendFailedError as error:
             raise _explained(directory, error) from error
         return json.loads((directory / RESULT).read_text()), dict(_spikes(directory))

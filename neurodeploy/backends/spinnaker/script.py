@@ -211,7 +211,7 @@ def kernel_obstacle(program: Program, projection: Projection) -> str:
         return "sPyNNaker's ConvolutionConnector has no dilation"
     if np.any(program.population(projection.target).cell.bias) or len(program.incoming(projection.target)) > 1:
         return "beside a ConvolutionConnector nothing else may reach a population of sPyNNaker's"
-    return "a plane that a ConvolutionConnector reads is cut into rectangles that must divide it"
+    return "which way round sPyNNaker's ConvolutionConnector lays a kernel shows on hardware only"
 
 
 def _plain(text: str) -> str:
