@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 
 import numpy as np
 
@@ -18,18 +17,19 @@ class Connections:
     post: np.ndarray
     weights: np.ndarray
 
-    def of_sign(self, sign: int) -> Connections:
-        """Return the excitatory (1) or the inhibitory ones (-1)."""
-        chosen = np.sign(self.weights) == sign
-        return Connections(self.pre[chosen], self.post[chosen], self.weights[chosen])
-
 
 def connections_of(projection: Projection) -> Connections:
     """Return every synapse of a projection that is not zero, by source and then by target."""
+    found = unsorted_connections(projection)
+    order = np.lexsort((found.post, found.pre))
+    return Connections(found.pre[order], found.post[order], found.weights[order])
+
+
+def unsorted_connections(projection: Projection) -> Connections:
+    """Return every synapse of a projection that is not zero, in any order."""
     pre, post, weights = _listed(projection.synapses)
     kept = np.nonzero(weights)[0]
-    order = kept[np.lexsort((post[kept], pre[kept]))]
-    return Connections(*(array[order].astype(np.int32, copy=False) for array in (pre, post, weights)))
+    return Connections(*(array[kept].astype(np.int32, copy=False) for array in (pre, post, weights)))
 
 
 def longest_row(projection: Projection, sign: int, per_core: int) -> int:
@@ -58,15 +58,23 @@ def _listed(synapses: Synapses) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _unrolled(conv: ConvSynapses) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return a kernel's weights at all places, those that reach into the padding left out."""
+    parts = [_shifted(conv, dy, dx) for dy in range(conv.mantissa.shape[2]) for dx in range(conv.mantissa.shape[3])]
+    pre, post, weights = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return pre, post, weights
+
+
+def _shifted(conv: ConvSynapses, dy: int, dx: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the synapses of all channels for one place in the kernel: outputs (y, x) read inputs a fixed way off."""
     _, height, width = conv.input_shape
     _, rows, columns = conv.output_shape
-    outputs, per_group, ky, kx = conv.mantissa.shape
-    out, within, dy, dx, row, column = np.indices((outputs, per_group, ky, kx, rows, columns), dtype=np.int32)
+    outputs, per_group = conv.mantissa.shape[:2]
+    y = np.arange(rows, dtype=np.int32) * conv.stride[0] - conv.padding[0] + dy * conv.dilation[0]
+    x = np.arange(columns, dtype=np.int32) * conv.stride[1] - conv.padding[1] + dx * conv.dilation[1]
+    row, column = np.nonzero((y >= 0) & (y < height))[0], np.nonzero((x >= 0) & (x < width))[0]
+    read = (y[row, None] * width + x[column]).reshape(-1)
+    written = (row[:, None] * columns + column).reshape(-1)
+    out, within = (index.reshape(-1, 1) for index in np.indices((outputs, per_group), dtype=np.int32))
     channel = out // (outputs // conv.groups) * per_group + within
-    y = row * conv.stride[0] - conv.padding[0] + dy * conv.dilation[0]
-    x = column * conv.stride[1] - conv.padding[1] + dx * conv.dilation[1]
-    inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
-    pre, post = (channel * height + y) * width + x, (out * rows + row) * columns + column
-    weights = np.broadcast_to(conv.mantissa[..., None, None], inside.shape)
-    assert prod(conv.output_shape) == outputs * rows * columns
-    return pre[inside], post[inside], weights[inside]
+    pre, post = channel * (height * width) + read, out * (rows * columns) + written
+    weights = np.broadcast_to(conv.mantissa[:, :, dy, dx].reshape(-1, 1), pre.shape)
+    return pre.reshape(-1), post.reshape(-1), weights.reshape(-1)

@@ -26,6 +26,8 @@ from neurodeploy.ir.program import S1615, U032, Cell, ConvSynapses, Population, 
 SIMULATORS = ("spiNNaker", "nest")
 TEMPLATE = Path(__file__).with_name("script.txt")
 """What every script has; `{{name}}` is replaced."""
+MARGIN = 2.0**-47
+"""By how much of itself NEST's threshold over a synaptic current is raised."""
 WORDS = {Reset.ZERO: "zero in the step of a spike", Reset.ZERO_NEXT_STEP: "zero in the step after a spike"}
 
 
@@ -132,16 +134,19 @@ def _latencies(latency: dict[str, dict[str, int] | None]) -> str:
 def nest_parameters(cell: Cell) -> dict[str, np.ndarray]:
     """Return what PyNN tells NEST, which computes in float64 and fires at v >= v_thresh.
 
-    A weight moves the membrane by itself where cm = (beta - alpha) / (ln beta - ln alpha); without a synaptic current
-    it does so anyway.
+    A weight moves the membrane by itself where cm = (alpha - beta) / ln(alpha / beta), to within a few units of the
+    last place: a membrane that merely reaches its threshold must not fire for that. Without a synaptic current NEST
+    adds weights to the membrane.
     """
-    told = chip.parameters(cell) | {"v_thresh": np.nextafter(cell.theta / S1615, np.inf)}
+    theta = cell.theta / S1615
+    told = chip.parameters(cell) | {"v_thresh": np.nextafter(theta, np.inf)}
     if cell.alpha is None:
         return told | {"cm": np.ones(())}
-    beta, alpha = (np.maximum(x, chip.DECAY_MIN) for x in (cell.beta / S1615, cell.alpha / U032))
-    logarithm = np.log(beta) - np.log(alpha)
-    same = np.abs(logarithm) < chip.DECAY_MIN
-    return told | {"cm": np.where(same, beta, (beta - alpha) / np.where(same, 1.0, logarithm))}
+    beta, alpha = (np.maximum(decay, chip.DECAY_MIN) for decay in (cell.beta / S1615, cell.alpha / U032))
+    difference = (alpha - beta) / beta
+    ratio = np.where(difference < -0.5, np.log(alpha / beta), np.log1p(np.maximum(difference, -0.5)))
+    cm = beta * np.where(ratio == 0, 1.0, difference / np.where(ratio == 0, 1.0, ratio))
+    return told | {"cm": cm, "v_thresh": theta * (1 + MARGIN)}
 
 
 # the parts of the text

@@ -1,26 +1,24 @@
 """Which cells would sit on which core of SpiNNaker2: a plan from few published numbers, the others assumed and listed.
 
-A core has its own memory, and synapses lie in it: a row per source neuron and sign,
+A core has its own memory, and synapses lie in it: a row for every source neuron and sign that reaches one of its cells,
 
-    bytes = cells x state + sum over sources of (rows x (header + longest row x word))
+    bytes = cells x state + rows x header + synapses x word
 
-so a core gets as many cells as fit. Input and biases are sources on cores of their own.
+so a core gets as many cells as fit, found by halving. Input and biases are sources on cores of their own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from math import prod
+from math import ceil, prod
 
 import numpy as np
 
-from neurodeploy.backends.spinnaker.connections import longest_row
+from neurodeploy.backends.spinnaker.connections import Connections, unsorted_connections
 from neurodeploy.errors import CapacityError, Finding
 from neurodeploy.hardware import HardwareProfile, Placement, Slot, utilization
 from neurodeploy.ir.program import BIAS, Population, Program
 
 BITS_PER_BYTE = 8
-SIGNS = (1, -1)
 READ = (
     "limits.core.neurons",
     "limits.core.sram_data",
@@ -71,29 +69,21 @@ def _fullest(
     program: Program, population: Population, profile: HardwareProfile, available: dict[str, int]
 ) -> tuple[int, int]:
     """Return how many cells of a population a core gets, at least one, and the bytes of the fullest core."""
-    for cells in _fewer(min(population.size, available["neurons"])):
-        used = _bytes(program, population, profile, cells)
-        if used <= available["sram"]:
-            break
+    incoming = [unsorted_connections(projection) for projection in program.incoming(population.name)]
+    cells = min(population.size, available["neurons"])
+    while (used := _bytes(incoming, population.size, profile, cells)) > available["sram"] and cells > 1:
+        cells = (cells + 1) // 2
     return cells, used
 
 
-def _fewer(cells: int) -> Iterator[int]:
-    """Yield numbers of cells, each seven eighths of the one before, down to one."""
-    while cells > 1:
-        yield cells
-        cells = min(cells - 1, cells * 7 // 8)
-    yield 1
-
-
-def _bytes(program: Program, population: Population, profile: HardwareProfile, cells: int) -> int:
-    """Return the bytes of the fullest core that holds `cells` of a population."""
+def _bytes(incoming: list[Connections], size: int, profile: HardwareProfile, cells: int) -> int:
+    """Return the bytes of the fullest core when `size` cells are shared out, `cells` to a core."""
     state, header, word = (int(profile.value(key)) for key in READ[2:])
-    total = cells * state * BITS_PER_BYTE
-    for projection in program.incoming(population.name):
-        entered = projection.source == program.input.name
-        rows = prod(program.input.shape) if entered else program.population(projection.source).size
-        for sign in SIGNS:
-            longest = longest_row(projection, sign, cells)
-            total += rows * (header + longest * word) if longest else 0
-    return total // BITS_PER_BYTE
+    bits = np.full(ceil(size / cells), cells * state * BITS_PER_BYTE, np.int64)
+    for connections in incoming:
+        core = connections.post.astype(np.int64) // cells
+        bits += np.bincount(core, minlength=len(bits)) * word
+        senders = 2 * (int(connections.pre.max(initial=0)) + 1)
+        rows = np.unique(core * senders + 2 * connections.pre + (connections.weights < 0))
+        bits += np.bincount(rows // senders, minlength=len(bits)) * header
+    return int(bits.max()) // BITS_PER_BYTE
