@@ -269,9 +269,10 @@ def show_mapping(console: Console, plain: Plain) -> None:
         f"mapped by sPyNNaker {plain['spynnaker']}: {_count(plain['total']['cores'], 'core')} on {where}",
         "bold",
     )
-    table = _table("population", ">neurons", ">cores", ">estimated", ">SDRAM bytes", ">estimated")
+    table = _table("population", ">neurons", ">cores", ">estimated", ">SDRAM bytes", ">estimated", ">a core")
+    keys = ("neurons", "cores", "estimated_cores", "sdram", "estimated_sdram", "sdram_of_fullest_core")
     for row in (*plain["populations"], plain["total"]):
-        numbers = (row[key] for key in ("neurons", "cores", "estimated_cores", "sdram", "estimated_sdram"))
+        numbers = (row[key] for key in keys)
         style = "bold" if row["name"] is None else ""
         table.add_row(row["name"] or "total", *(f"{number:,}" for number in numbers), style=style)
     console.print(table)

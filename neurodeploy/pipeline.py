@@ -8,6 +8,7 @@ Nothing here does arithmetic: each function calls the room that does, in the ord
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -286,7 +287,8 @@ def evaluate(model: CompiledModel, samples: Samples, result: RunResult) -> Evalu
         UsageError: ND412 when a label is no output neuron.
     """
     payload = backend_of(model.profile).payloads(model.program.input, samples.inputs)
-    counted = activity.count(model.program, payload, result)
+    cores = Counter(slot.population for slot in model.placement.slots)
+    counted = activity.count(model.program, payload, result, cores)
     accuracy = None if samples.labels is None else _accuracy(model, samples.labels, result)
     estimated = energy.estimate(counted, model.profile, model.placement.chips)
     return Evaluation(

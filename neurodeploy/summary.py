@@ -231,6 +231,7 @@ def _mapped(placement: Placement, report: Plain, name: str | None) -> Plain:
         "neurons": sum(core["stop"] - core["start"] for core in planned),
         "cores": len(planned),
         "sdram": sum(core["sdram"] for core in planned),
+        "sdram_of_fullest_core": max(core["sdram"] for core in planned),
         "estimated_cores": len(estimated),
         "estimated_sdram": sum(slot.used["sdram"] for slot in estimated),
     }

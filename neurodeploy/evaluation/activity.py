@@ -2,11 +2,13 @@
 
 synops of a projection = sum over its sources of (spikes x fan-out); every stored synapse counts, zeros of dense
 synapses included, because the chip processes them. Recurrent projections do not deliver a sample's last step. A neuron
-update is one neuron in one step: Loihi updates every neuron at every step.
+update is one neuron in one step: Loihi updates every neuron at every step. A row is what one spike makes one core look
+up, of excitatory or of inhibitory synapses: SpiNNaker fetches it from the chip's memory.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 
@@ -18,7 +20,10 @@ from neurodeploy.results import RunResult
 
 @dataclass(frozen=True)
 class Layer:
-    """Counts of one population over all samples. `synops` is what its incoming projections processed, by format."""
+    """Counts of one population over all samples. `synops` is what its incoming projections processed, by format.
+
+    `rows` are counted where the population's cores are known.
+    """
 
     name: str
     neurons: int
@@ -26,6 +31,7 @@ class Layer:
     synops: dict[str, int]
     neuron_updates: int
     firing_rate: float
+    rows: int = 0
 
 
 @dataclass(frozen=True)
@@ -50,27 +56,29 @@ class Activity:
         return sum(layer.neuron_updates for layer in self.layers)
 
 
-def count(program: Program, payload: np.ndarray, result: RunResult) -> Activity:
+def count(program: Program, payload: np.ndarray, result: RunResult, cores: Mapping[str, int] | None = None) -> Activity:
     """Count what happened when `program` ran on `payload`.
 
     Args:
         payload: what entered, integers (step, sample, *input shape).
         result: spikes of every population on that input, from any executor.
+        cores: how many each population is placed on.
     """
     steps, samples = payload.shape[:2]
     layers = []
     for population in program.populations:
         synops: dict[str, int] = {}
+        rows, placed_on = 0, (cores or {}).get(population.name, 0)
         for projection in program.incoming(population.name):
             entered = projection.source == program.input.name
             source = payload if entered else result.spikes[projection.source]
             form = FORMATS[type(projection.synapses)]
-            synops[form] = synops.get(form, 0) + _operations(
-                projection, source[:-1] if projection.recurrent else source
-            )
+            delivered = source[:-1] if projection.recurrent else source
+            synops[form] = synops.get(form, 0) + _operations(projection, delivered)
+            rows += int(np.count_nonzero(delivered)) * placed_on * _kinds(projection)
         fired = result.spikes[population.name]
         spikes, updates = int(fired.sum(dtype=np.int64)), population.size * steps * samples
-        layers.append(Layer(population.name, population.size, spikes, synops, updates, spikes / updates))
+        layers.append(Layer(population.name, population.size, spikes, synops, updates, spikes / updates, rows))
     return Activity(steps, samples, int(np.count_nonzero(payload)), tuple(layers))
 
 
@@ -84,6 +92,12 @@ def events(program: Program, activity: Activity) -> dict[str, int]:
 
 FORMATS = {DenseSynapses: "dense", SparseSynapses: "sparse", ConvSynapses: "conv"}
 """The synapse formats by the names that energy models use."""
+
+
+def _kinds(projection: Projection) -> int:
+    """Return whether a projection has excitatory synapses plus whether it has inhibitory ones."""
+    mantissa = projection.synapses.mantissa
+    return int(np.any(mantissa > 0)) + int(np.any(mantissa < 0))
 
 
 def fan_out(projection: Projection, pre: int) -> np.ndarray:

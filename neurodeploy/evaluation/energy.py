@@ -1,6 +1,8 @@
 """What a run would cost on the chip: counted events times the profile's constants, as an estimate with a band.
 
-    E = sum over formats of synops x e_synop + neuron updates x e_update + spikes x e_spike        dynamic energy only
+    E = sum over formats of synops x e_synop + neuron updates x e_update + spikes x e_spike + rows x e_row
+
+Dynamic energy only; models without an energy per row have it in that of a synop.
 
 Every energy model of the profile gives one figure; low and high span all of them and their own bands. What is left out
 is said: static power, hops between cores, the host and its interface. The numbers used are listed with their status.
@@ -136,6 +138,8 @@ class _Model:
         update = self._datum("neuron_update_active", "neuron_update")
         updates = [update, self._profile.data[access]] if access in self._profile.data else [update]
         terms.append((layer.neuron_updates, updates))
+        if f"{self._prefix}.row" in self._profile.data:
+            terms.append((layer.rows, [self._datum("row")]))
         for spike in ("spike", "spike_within_tile", "spike_out"):
             if f"{self._prefix}.{spike}" in self._profile.data:
                 terms.append((layer.spikes, [self._datum(spike)]))
@@ -161,7 +165,7 @@ class _Model:
             f"{datum.key} = {datum.value} {datum.unit} ({datum.status}; {', '.join(datum.sources)})"
             for datum in self._profile.data.values()
             if datum.key.startswith(f"{self._prefix}.")
-            and any(word in datum.key for word in ("synop", "neuron", "spike"))
+            and any(word in datum.key for word in ("synop", "neuron", "spike", "row"))
         ]
 
 

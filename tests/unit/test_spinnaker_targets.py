@@ -14,6 +14,7 @@ from neurodeploy.backends.spinnaker import chip
 from neurodeploy.backends.spinnaker.quantize import UNSIGNED_16
 from neurodeploy.backends.spinnaker2 import SIGNED_8
 from neurodeploy.errors import CapacityError, UsageError
+from neurodeploy.evaluation import activity, energy
 from neurodeploy.hardware import HardwareProfile, load_profile, profile_from_tables
 from neurodeploy.ir.nodes import Reset
 from neurodeploy.ir.program import S1615, U032, Cell
@@ -119,3 +120,28 @@ def test_spinnaker2_refuses_what_does_not_fit() -> None:
         spinnaker2.place(program, changed("spinnaker2", limits__core__sram_data=4000))
     with pytest.raises(CapacityError, match="ND108"):
         spinnaker2.place(program, changed("spinnaker2", topology__boards=[1], topology__cores_per_chip_usable=4))
+
+
+def test_energy_by_hand() -> None:
+    """1,000 dense synops in 20 rows, 100 updates, 10 spikes, in nJ.
+
+    By rows 1000 x 7.2 + 20 x 86.7 + 100 x 89.6 + 10 x 10 = 17,994; SpiNN-3 1000 x 7.54 + 100 x 89.6 + 10 x 10 = 16,600;
+    SpiNN-5 1000 x 7.32 + 100 x 92.6 + 10 x 8.7 = 16,667; KerasSpiking 1000 x 13.3 + 100 x 26 = 15,900.
+    """
+    layer = activity.Layer("a", 100, 10, {"dense": 1000}, 100, 0.1, 20)
+    report = energy.estimate(activity.Activity(1, 1, 5, (layer,)), load_profile("spinnaker1"))
+    assert report.model == "snabsuite_rows"
+    assert report.total.joule == report.total.high == pytest.approx(17_994e-9)
+    assert report.total.low == pytest.approx(15_900e-9)
+    assert "boards that idle, stated apart" in report.left_out
+
+
+def test_a_spike_fetches_a_row_per_core_and_sign() -> None:
+    """300 cells lie on two cores, and both signs of weights reach them: four rows a spike; 10 cells on one core two."""
+    network = dense(20, 300, 10)
+    model, samples = pipeline.compile(network, "spinnaker1"), pipeline.Samples("random", spikes(network), None)
+    result = pipeline.run(model, samples)
+    counted = pipeline.evaluate(model, samples, result).activity
+    first, second = counted.layers
+    assert first.rows == 4 * int(samples.inputs.sum(dtype=int)) > 0
+    assert second.rows == 2 * int(result.spikes["lif0"].sum(dtype=int)) > 0
