@@ -8,6 +8,7 @@ nothing. Connections are listed by source: sPyNNaker 7.4.1 counts the longest ro
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import zipfile
 from dataclasses import dataclass
@@ -81,7 +82,7 @@ def script(program: Program, inputs: np.ndarray, title: str, name: str = "net") 
     raise_all(UnsupportedError, list(not_on_chip(program)))
     latency = {simulator: latencies(program, simulator) for simulator in SIMULATORS}
     arrays: dict[str, np.ndarray] = {"input": inputs.reshape(*inputs.shape[:2], -1)}
-    blocks = [_population(population, latency, arrays) for population in program.populations]
+    blocks = [_population(population, arrays) for population in program.populations]
     blocks += [_projection(program, projection, arrays) for projection in program.projections]
     blocks += [_bias(program, population, arrays) for population in program.populations if np.any(population.cell.bias)]
     facts = {
@@ -89,10 +90,10 @@ def script(program: Program, inputs: np.ndarray, title: str, name: str = "net") 
         "name": name,
         "steps": str(inputs.shape[0]),
         "latency": indent(_latencies(latency), "    ").strip(),
-        "input": repr(program.input.name),
+        "input": _text(program.input.name),
         "inputs": str(arrays["input"].shape[2]),
         "network": indent("\n".join(blocks), "    "),
-        "output": repr(program.output),
+        "output": _text(program.output),
     }
     text = TEMPLATE.read_text(encoding="utf-8")
     for key, value in facts.items():
@@ -128,7 +129,10 @@ def _takes(cell: Cell, simulator: str) -> int:
 
 
 def _latencies(latency: dict[str, dict[str, int] | None]) -> str:
-    return "\n".join(f"{simulator!r}: {times!r}," for simulator, times in latency.items())
+    return "\n".join(
+        f"{_text(simulator)}: {json.dumps(times, ensure_ascii=False) if times else None},"
+        for simulator, times in latency.items()
+    )
 
 
 def nest_parameters(cell: Cell) -> dict[str, np.ndarray]:
@@ -152,28 +156,34 @@ def nest_parameters(cell: Cell) -> dict[str, np.ndarray]:
 # the parts of the text
 
 
-def _population(population: Population, latency: dict, arrays: dict[str, np.ndarray]) -> str:
+def _population(population: Population, arrays: dict[str, np.ndarray]) -> str:
+    """Return a call with what both simulators are told, and then what each of them is told differently."""
     cell, name = population.cell, population.name
     model, _ = chip.CELLS[cell.alpha is not None, cell.reset]
-    told = {"spiNNaker": chip.parameters(cell), "nest": nest_parameters(cell)}
     current = "without a synaptic current" if cell.alpha is None else "with a synaptic current"
+    told = {"spiNNaker": chip.parameters(cell), "nest": nest_parameters(cell)}
+    same = {key for key, value in told["nest"].items() if np.array_equal(value, told["spiNNaker"][key])}
+    shares = {"both": {key: told["nest"][key] for key in sorted(same)}}
+    shares |= {simulator: {k: v for k, v in values.items() if k not in same} for simulator, values in told.items()}
     lines = [f"# {_plain(name)}: {population.size:,} cells {current}, their membrane set to {WORDS[cell.reset]}"]
-    lines += [f"net.cells({name!r}, {population.size}, {model!r}, {chip.expected_sums(cell)!r},"]
-    for simulator in SIMULATORS:
-        values = ", ".join(f"{key}={_value(name, simulator, key, told, arrays)}" for key in told[simulator])
-        lines.append(f"    {simulator}=dict({values}),")
+    lines += [f"net.cells({_text(name)}, {population.size}, {_text(model)}, {chip.expected_sums(cell)},"]
+    for share, values in shares.items():
+        said = ", ".join(f"{key}={_value(f'{name}/{share}/{key}', value, arrays)}" for key, value in values.items())
+        lines.append(f"    {share}=dict({said}),")
     return "\n".join([*lines, ")"])
 
 
-def _value(name: str, simulator: str, key: str, told: dict, arrays: dict[str, np.ndarray]) -> str:
+def _value(entry: str, value: np.ndarray, arrays: dict[str, np.ndarray]) -> str:
     """Return a parameter as a literal if all cells share it, as an entry of the arrays otherwise."""
-    value = told[simulator][key]
     if value.ndim == 0 or np.unique(value).size == 1:
         return repr(float(value.reshape(-1)[0]))
-    same = simulator != SIMULATORS[0] and np.array_equal(value, told[SIMULATORS[0]].get(key))
-    entry = f"{name}/{SIMULATORS[0] if same else simulator}/{key}"
     arrays[entry] = value
-    return f"DATA[{entry!r}]"
+    return f"DATA[{_text(entry)}]"
+
+
+def _text(name: str) -> str:
+    """Return a name as a literal of Python, in double quotes."""
+    return json.dumps(name, ensure_ascii=False)
 
 
 def _projection(program: Program, projection: Projection, arrays: dict[str, np.ndarray]) -> str:
@@ -183,7 +193,8 @@ def _projection(program: Program, projection: Projection, arrays: dict[str, np.n
     lines = [f"# {_plain(projection.name)}: {connections.weights.size:,} synapses that are not zero{late}"]
     if isinstance(projection.synapses, ConvSynapses):
         lines.append("# a convolution, connection by connection: " + kernel_obstacle(program, projection))
-    lines.append(f"net.connect({projection.source!r}, {projection.target!r}, {projection.name!r})")
+    names = (projection.source, projection.target, projection.name)
+    lines.append(f"net.connect({', '.join(map(_text, names))})")
     _keep(f"synapses/{projection.name}", connections, cell, arrays)
     return "\n".join(lines)
 
@@ -196,7 +207,7 @@ def _bias(program: Program, population: Population, arrays: dict[str, np.ndarray
     connections = Connections(np.zeros(len(post), np.int32), post.astype(np.int32), mantissa[post])
     _keep(f"bias/{name}", connections, cell, arrays)
     said = f"# the bias of {_plain(name)}: a source that fires in every step"
-    return f"{said}\nnet.bias({name!r}, beside={beside!r})"
+    return f"{said}\nnet.bias({_text(name)}, beside={_text(beside)})"
 
 
 def _keep(entry: str, connections: Connections, cell: Cell, arrays: dict[str, np.ndarray]) -> None:
