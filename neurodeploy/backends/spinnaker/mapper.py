@@ -34,7 +34,7 @@ Plain = dict[str, Any]
 
 
 def execute(directory: Path) -> None:
-    """Map the network, run whatever samples the job names, and write what came of it."""
+    """Map the network, run the samples that the job names if there is a machine, and write what came of it."""
     job = json.loads((directory / JOB).read_text())
     net = _script(directory / SCRIPT)
     _sort_rows_once()
@@ -48,11 +48,10 @@ def execute(directory: Path) -> None:
         sim.run(milliseconds)
         seconds = time.perf_counter() - began
         report = report or _report(populations, net.DATA, milliseconds, job["events"]) | {"seconds": seconds}
-        if not report["virtual"]:
-            latency = net.LATENCY["spiNNaker"]
-            spikes.append(
-                {name: net.spikes_of(populations[name], latency[name]) for name in latency if name != net.INPUT}
-            )
+        if report["virtual"]:
+            break
+        latency = net.LATENCY["spiNNaker"]
+        spikes.append({name: net.spikes_of(populations[name], latency[name]) for name in latency if name != net.INPUT})
         sim.end()
     if spikes:
         together = {name: np.stack([one[name] for one in spikes], axis=1) for name in spikes[0]}
