@@ -293,11 +293,23 @@ EXPLANATIONS: dict[str, str] = {
     "The program's latencies say otherwise, which a compiled program never does.",
     "ND306": "Lava 0.10's Conv stores a weight exponent and does not apply it, so the result would differ silently.",
     "ND307": "The run was called with inputs of another shape than (step, sample, *input), or an unknown executor.",
-    # ND4xx: verification and use
+    # ND310-ND349: SpiNNaker
     "ND310": "A package that runs the program is not installed here: PyNN with NEST or Brian2 (the extra pynn), or "
     "sPyNNaker (the extra spinnaker). `neurodeploy targets` shows what runs on this machine.",
+    "ND311": "A simulator of PyNN's runs in a child process, and that process ended without a result. Its last lines "
+    "are part of the message.",
+    "ND312": "A simulator of PyNN's took longer than allowed, or made no step for two minutes. All it had started was "
+    "ended. Brian2 takes a fixed time per step and layer; NEST takes longer the more spikes there are.",
+    "ND313": "The run was called with inputs of another shape than (step, sample, *input), or an unknown executor; or "
+    "populations were to be built for a backend of PyNN's other than NEST and Brian2.",
     "ND314": "NEURODEPLOY_PYNN_PYTHON names the interpreter that PyNN's simulators run in, where they cannot share an "
     "environment with other targets' packages. What it names does not run, or is older than Python 3.11.",
+    "ND330": "No neuron model of sPyNNaker subtracts its threshold when it spikes. Such a network runs on NEST and "
+    "Brian2; for the machine train with reset to zero, or accept it in place of subtraction with --allow ND235.",
+    "ND331": "No cell of this simulator computes the population exactly. Subtraction of the threshold together with a "
+    "synaptic current is in Brian2 only, with a cell of ours; nothing is put in its place silently.",
+    "ND332": "A recurrent projection takes one step in the network. In NEST a cell with a synaptic current passes on "
+    "what arrives only in the step after, so its loop would take two. Brian2 and the engine take one.",
     "ND340": "sPyNNaker runs in a child process, and that process ended without a plan. Its last lines are part of the "
     "message; `neurodeploy emit --as pynn-script` writes the script that it ran.",
     "ND341": "sPyNNaker took longer than allowed, a quarter of an hour if nothing was said. What it had started "
@@ -310,8 +322,7 @@ EXPLANATIONS: dict[str, str] = {
     "for a virtual board, which is mapped like a real one and runs nothing: `neurodeploy map` shows that plan. "
     "No test of neurodeploy has run on hardware.",
     "ND345": "Spikes are read back from a SpiNNaker machine, no currents or membranes. NEST and Brian2 record both.",
-    "ND330": "No neuron model of sPyNNaker subtracts its threshold when it spikes. Such a network runs on NEST and "
-    "Brian2; for the machine train with reset to zero, or accept it in place of subtraction with --allow ND235.",
+    # ND4xx: verification and use
     "ND400": "Verification failed: the two executors differ, first at the step, population and neuron named. Against "
     "Lava or the reference engine every spike and state must be equal; against the source the difference must be "
     "within what the recorded roundings can explain. The likely cause is a guess from the values around it. The "

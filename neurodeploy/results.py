@@ -17,7 +17,8 @@ class RunResult:
     Args:
         executor: who really computed this, e.g. "engine (numba)" or "lava 0.10.0 runtime".
         spikes: population -> uint8 (step, sample, *neuron).
-        currents, voltages: population -> int32 (step, sample, *neuron) *after* the reset, only if states were recorded.
+        currents, voltages: population -> int32 (step, sample, *neuron) *after* the reset, only if states were recorded;
+            float64 in mV for SpiNNaker, populations left out and values NaN where the simulator does not show them.
         predictions: int64 (sample,).
         seconds: wall time of the run proper, start-up excluded; None when it was not measured.
         steps_on_chip: how many time steps the target took for the whole batch; None where samples ran independently.

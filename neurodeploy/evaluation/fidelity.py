@@ -17,6 +17,8 @@ from neurodeploy.results import RunResult
 SMALL = 64
 """A membrane off by less than this part of itself is put down to its decay or bias rather than to a reset."""
 QUANTITIES = ("spikes", "currents", "voltages")
+WHOLE = 1e-3
+"""How far from a whole number of steps a difference of weights may be."""
 REAL_STATES = 1e-9
 """Relative difference granted to states in real numbers, which simulators sum up in an order of their own."""
 
@@ -68,7 +70,8 @@ def compare(program: Program, expected: RunResult, actual: RunResult) -> Compari
             if a is None or b is None:
                 continue
             differs = _differs(a, b)
-            compared[name][quantity], mismatches[name][quantity] = int(a.size), int(np.count_nonzero(differs))
+            compared[name][quantity] = int(a.size - np.count_nonzero(_unseen(a, b)))
+            mismatches[name][quantity] = int(np.count_nonzero(differs))
             if mismatches[name][quantity]:
                 step = int(differs.reshape(len(a), -1).any(axis=1).argmax())
                 key = (step, order, -rank)
@@ -84,7 +87,13 @@ def _differs(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return where two records differ: integers and spikes at all, real states by more than `REAL_STATES`."""
     if a.dtype.kind != "f":
         return a != b
-    return ~np.isclose(a, b, rtol=REAL_STATES, atol=REAL_STATES * float(np.abs(a).max(initial=1)))
+    largest = float(np.nanmax(np.abs(a), initial=1))
+    return ~np.isclose(a, b, rtol=REAL_STATES, atol=REAL_STATES * largest) & ~_unseen(a, b)
+
+
+def _unseen(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return where one of two records holds no value: a real state that its simulator does not show."""
+    return np.isnan(a) | np.isnan(b) if a.dtype.kind == "f" else np.zeros(a.shape, bool)
 
 
 def _divergence(
@@ -104,9 +113,11 @@ def likely_cause(
     spikes_a, spikes_b = (run.spikes[name][at].astype(np.int64) for run in (expected, actual))
     if _shifted(spikes_a, spikes_b):
         return "delay: one run is the other shifted by a step"
-    if any(name not in states for run in (expected, actual) for states in (run.currents, run.voltages)):
+    real = not isinstance(program.population(name).neuron, Neuron)
+    needed = ("voltages",) if real else ("currents", "voltages")
+    if any(name not in getattr(run, states) for run in (expected, actual) for states in needed):
         return "unknown: states were not recorded"
-    if not isinstance(program.population(name).neuron, Neuron):
+    if real:
         return _cause_in_real_numbers(program.population(name), step, (spikes_a, spikes_b), expected, actual, at)
     u_a, u_b = (run.currents[name][at].astype(np.int64) for run in (expected, actual))
     v_a, v_b = (run.voltages[name][at].astype(np.int64) for run in (expected, actual))
@@ -140,19 +151,40 @@ def _cause_in_real_numbers(
     actual: RunResult,
     at: Any,
 ) -> str:
-    """The same where states are real: what differs first is where the cause is looked for."""
-    i_a, i_b = (run.currents[population.name][at] for run in (expected, actual))
+    """The same where states are real: what differs first is where the cause is looked for.
+
+    Not every simulator shows a current, or a membrane in the step of a spike.
+    """
     v_a, v_b = (run.voltages[population.name][at] for run in (expected, actual))
-    if _shifted(i_a, i_b):
-        return "delay: one run is the other shifted by a step"
-    if _differs(i_a, i_b)[step]:
-        return f"weight: the synaptic input differs by {i_b[step] - i_a[step]:.6g} mV (a weight, a delay, or its decay)"
-    if not _differs(v_a, v_b)[step]:
+    shown = population.name in expected.currents and population.name in actual.currents
+    if shown:
+        i_a, i_b = (run.currents[population.name][at] for run in (expected, actual))
+        if _shifted(i_a, i_b):
+            return "delay: one run is the other shifted by a step"
+        if _differs(i_a, i_b)[step]:
+            by = f"{i_b[step] - i_a[step]:.6g} mV"
+            return f"weight: the synaptic input differs by {by} (a weight, a delay, or its decay)"
+    same = not _differs(v_a, v_b)[step]
+    fired_before = bool(step and spikes[0][step - 1])
+    if spikes[0][step] != spikes[1][step] and not shown and not fired_before:
+        return "weight, decay or threshold: only one membrane got above it, and a reset hides by how much"
+    if same:
         return "threshold: the same membrane, another decision"
-    if spikes[0][step] or spikes[1][step] or (step and spikes[0][step - 1]):
+    if spikes[0][step] or spikes[1][step] or fired_before:
         reset = population.neuron.reset.value
         return f"reset: the neuron fires here or fired in the step before ({reset} expected)"
-    return "decay: the membrane differs and the current does not"
+    difference = float(v_b[step] - v_a[step])
+    if not shown and _in_weight_steps(difference, population):
+        return (
+            f"weight: the membrane differs by {difference:.6g} mV, a multiple of a weight's step (a weight or a delay)"
+        )
+    return "decay: the membrane differs and the current does not" if shown else "decay: the membrane differs"
+
+
+def _in_weight_steps(difference: float, population: Population) -> bool:
+    """Say whether a difference of membranes is a whole number of the finest weight's steps, as far as doubles tell."""
+    steps = difference / 2.0 ** min(population.cell.exponents)
+    return abs(steps) > WHOLE and abs(steps - round(steps)) < WHOLE
 
 
 def _shifted(a: np.ndarray, b: np.ndarray) -> bool:

@@ -148,21 +148,21 @@ class Cell:
             "beta": self.beta / S1615,
             "alpha": np.zeros(()) if self.alpha is None else self.alpha / U032,
             "threshold": self.theta / S1615 / scale,
-            "bias": self.bias * self._steps(self.bias) / scale,
+            "bias": self.bias * self.steps(self.bias) / scale,
         }
         grids = {
             "beta": Grid(1 / S1615, 0.0, 1 - 1 / S1615),
             "alpha": Grid(1 / U032, 0.0, 1 - 1 / U032),
             "threshold": Grid(1 / S1615 / scale, -inf, inf),
-            "bias": Grid(self._steps(self.bias) / scale, -inf, inf),
+            "bias": Grid(self.steps(self.bias) / scale, -inf, inf),
         }
         return Constants(values, grids, 0.0)
 
     def weight_step(self, projection: Projection) -> np.ndarray:
         """Return how many mV the mantissa 1 is, for each mantissa of `projection`."""
-        return self._steps(projection.synapses.mantissa)
+        return self.steps(projection.synapses.mantissa)
 
-    def _steps(self, mantissa: np.ndarray) -> np.ndarray:
+    def steps(self, mantissa: np.ndarray) -> np.ndarray:
         """Return each mantissa's step in mV; a zero has the coarser kind's, having been rounded from either."""
         excitatory, inhibitory = (2.0**exponent for exponent in self.exponents)
         sign = np.sign(mantissa)

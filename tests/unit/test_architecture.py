@@ -52,6 +52,9 @@ HOMES = {
     "spynnaker": {"backends/spinnaker"},
     "spinn_utilities": {"backends/spinnaker"},
     "pacman": {"backends/spinnaker"},
+    "pyNN": {"backends/spinnaker"},
+    "nest": {"backends/spinnaker"},
+    "brian2": {"backends/spinnaker"},
     "numba": {"engine"},
     "typer": {"cli.py"},
     "rich": {"cli.py", "display.py"},
@@ -114,6 +117,7 @@ def test_packages_stay_in_their_rooms(package: str, homes: set[str]) -> None:
         ("import neurodeploy.pipeline", ("torch", "snntorch", "lava", "sklearn", "rich")),
         ("import neurodeploy.backends.loihi2", ("torch", "lava")),
         ("import neurodeploy.backends.spinnaker2", ("torch", "pyNN", "spynnaker", "pacman")),
+        ("import neurodeploy.backends.spinnaker.worker", ("torch", "numba", "pyNN", "nest", "brian2")),
     ],
 )
 def test_heavy_packages_wait_until_they_are_needed(statement: str, absent: tuple[str, ...]) -> None:

@@ -23,6 +23,14 @@ NEEDS = {
     "engine-s16.15": ((), ""),
 }
 """Executor -> the modules it imports, and the extra that brings them."""
+PACKAGES = {
+    "numpy": '"numpy<2.4"',
+    "pyNN": "PyNN==0.13.0",
+    "nest": "nest-simulator",
+    "brian2": "Brian2",
+    "spynnaker": '"sPyNNaker==1!7.4.1"',
+}
+"""Module -> how pip is asked for it, where its name is another."""
 NEEDED_ELSEWHERE = ("numpy", "scipy")
 """What the worker itself imports."""
 OLDEST = (3, 11)
@@ -63,11 +71,7 @@ def _missing_elsewhere(executor: str, python: str, modules: tuple[str, ...]) -> 
         return None
     what, why = f"{' and '.join(absent)} not installed there", f"{executor} runs in the interpreter that it names"
     packages = " ".join(PACKAGES.get(name, name) for name in absent)
-    return Finding("ND310", where, what, why, f'{python} -m pip install {packages} "numpy<2.4"')
-
-
-PACKAGES = {"pyNN": "PyNN==0.13.0", "nest": "nest-simulator", "brian2": "Brian2", "spynnaker": "sPyNNaker==1!7.4.1"}
-"""Module -> what pip calls it."""
+    return Finding("ND310", where, what, why, f"{python} -m pip install {packages}")
 
 
 @lru_cache

@@ -1,0 +1,50 @@
+"""The child process in which a simulator runs: `python -m neurodeploy.backends.spinnaker.worker JOB PARENT_PID`.
+
+It may be another interpreter than the parent's (see `availability`), so it imports NumPy, SciPy and PyNN only.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+import traceback
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+
+from neurodeploy.backends.spinnaker.job import read_job, write_result
+from neurodeploy.backends.supervision import CLOCK, fail, watch_parent
+
+
+def execute(directory: Path) -> None:
+    """Run the job and write its results."""
+    setting = read_job(directory)
+    simulator = import_module(f"neurodeploy.backends.spinnaker.on_{setting.simulator}")
+    clock = np.memmap(directory / CLOCK, dtype=np.int64, mode="r+", shape=(1,))
+
+    def progress(steps: int) -> None:
+        clock[0] = steps
+
+    begin = time.perf_counter()
+    records = simulator.simulate(setting.program, setting.samples, setting.record_states, progress)
+    seconds = time.perf_counter() - begin
+    version, pynn = (import_module(name).__version__ for name in (setting.simulator, "pyNN"))
+    executor = f"{setting.simulator} {version} through PyNN {pynn}"
+    write_result(directory, records, {"seconds": seconds, "executor": executor})
+
+
+def main(directory: str, parent: str) -> None:
+    """Run the job; always ends the process."""
+    threading.Thread(target=watch_parent, args=(int(parent), Path(directory)), daemon=True).start()
+    try:
+        execute(Path(directory))
+    except BaseException:  # whatever it was, the parent reports it
+        fail(traceback.format_exc())
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
