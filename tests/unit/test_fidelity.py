@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from neurodeploy.engine.cells import run_cells
 from neurodeploy.engine.fast import run_fast
 from neurodeploy.engine.reference import run_reference
 from neurodeploy.evaluation.fidelity import compare
 from neurodeploy.ir.nodes import InputKind, Reset
-from neurodeploy.ir.program import DenseSynapses, InputPort, Neuron, Population, Program, Projection
+from neurodeploy.ir.program import S1615, Cell, DenseSynapses, InputPort, Neuron, Population, Program, Projection
 from neurodeploy.results import RunResult
 
 
@@ -109,3 +111,51 @@ def test_equal_runs_are_equal_and_counted() -> None:
         "a": dict.fromkeys(("spikes", "currents", "voltages"), 20 * 5 * 12),
         "b": dict.fromkeys(("spikes", "currents", "voltages"), 20 * 5 * 6),
     }
+
+
+# real states, as PyNN's simulators show them
+
+
+def cells(reset: Reset = Reset.ZERO) -> Program:
+    """Return one layer of cells without a current, 20 to 12."""
+    rng = np.random.default_rng(6)
+    cell = Cell(np.array(29491), np.array(2000 * S1615), rng.integers(-50, 50, 12).astype(np.int32), reset)
+    synapses = DenseSynapses(rng.integers(-900, 1500, (12, 20)).astype(np.int32))
+    port = InputPort("in", (20,), InputKind.SPIKES)
+    return Program(port, (Population("a", (12,), cell, 1, 1.0),), (Projection("to a", "in", "a", synapses),), "a")
+
+
+def shown(program: Program, x: np.ndarray) -> RunResult:
+    """Return a run with no currents, and no membrane in the step of a spike."""
+    run = run_cells(program, x, record_states=True)
+    return replace(run, currents={}, voltages={"a": np.where(run.spikes["a"] > 0, np.nan, run.voltages["a"])})
+
+
+def test_a_value_that_is_not_shown_is_not_compared() -> None:
+    """Neither counted nor a mismatch, while one that is shown and differs still is."""
+    program, x = cells(Reset.ZERO_NEXT_STEP), spikes()
+    theirs, ours = shown(program, x), run_cells(program, x, record_states=True)
+    fired = int(ours.spikes["a"].sum())
+    comparison = compare(program, theirs, ours)
+    assert comparison.equal
+    assert comparison.compared == {"a": {"spikes": 20 * 5 * 12, "voltages": 20 * 5 * 12 - fired}}
+    assert 0 < fired < 600
+    quiet = np.argwhere(ours.spikes["a"] == 0)[7]
+    ours.voltages["a"][tuple(quiet)] *= 1 + 1e-6
+    assert compare(program, theirs, ours).mismatches == {"a": {"spikes": 0, "voltages": 1}}
+
+
+CAUSES = [
+    ("weight", lambda program: with_flipped_bit(program, 0, 3)),
+    ("decay", lambda program: with_neuron(program, "a", beta=np.array(29000))),
+    ("reset", lambda program: with_neuron(program, "a", reset=Reset.SUBTRACT_NEXT_STEP)),
+]
+
+
+@pytest.mark.parametrize(("cause", "changed"), CAUSES)
+def test_causes_are_read_off_membranes_alone(cause: str, changed: Callable) -> None:
+    """Where the simulator shows no current."""
+    honest, x = cells(), spikes()
+    first = compare(honest, shown(honest, x), run_cells(changed(honest), x, record_states=True)).first_divergence
+    assert first is not None
+    assert first.likely_cause.startswith(cause)
