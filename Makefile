@@ -1,6 +1,6 @@
 # make demo       a trained network compiled, run on Lava's simulator, verified and evaluated
-# make test       lint, types and every test, Lava included
-# make benchmark  the engine paired with snnTorch and Lava
+# make test       lint, types and every test, Lava, NEST and Brian2 included
+# make benchmark  the engine paired with snnTorch and Lava, and with NEST and Brian2
 # Both install the pinned set into .venv first. PYTHON chooses the interpreter, PIP_FLAGS adds options to pip, e.g.
 #     make demo PYTHON=python3.12 PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 
@@ -22,7 +22,7 @@ $(STAMP): constraints.txt pyproject.toml
 		"or named: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing the pinned set into $(VENV); the first time takes some minutes, most of it for PyTorch"
-	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) --constraint constraints.txt --editable ".[lava,datasets,cluster,nest,spinnaker,dev]"
+	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) --constraint constraints.txt --editable ".[lava,datasets,cluster,nest,pynn,spinnaker,dev]"
 	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) --constraint constraints.txt \
 		--no-deps --ignore-requires-python lava-nc
 	touch $@
@@ -45,6 +45,7 @@ test: lint
 
 benchmark: $(STAMP)
 	$(BIN)/python -m tests.benchmarks.engine_throughput
+	$(BIN)/python -m tests.benchmarks.pynn_throughput
 
 clean:
 	rm -rf $(VENV) demo build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -15,12 +15,14 @@ from tests.cases import REPOSITORY
 SAYS = {
     "01_your_own_network.py": ("every spike and state: True", "by rounding only:             True"),
     "02_embed_in_lava.py": ("Lava's network says",),
+    "05_embed_in_pynn.py": ("this is a           7", "brian2's network says 7"),
     "04_new_classes_on_chip.py": ("learned on chip from random weights", " 0 differ from Lava's learning engine"),
     "03_local_learning.py": ("e-prop, as a table", "by rounding: True\neprop", "by rounding: True\ndecolle"),
     "stdp_on_lava/learn_features.py": ("as deployed: 9", " 0 differ from Lava's learning engine"),
     "eprop_in_lava/learn_digits.py": ("other samples before", "after learning from 20:"),
 }
 ARGUMENTS = {
+    "05_embed_in_pynn.py": ["brian2"],
     "eprop_in_lava/learn_digits.py": ["--limit", "20"],
     "stdp_on_lava/learn_features.py": ["--epochs", "3", "--figure", os.devnull],
 }
