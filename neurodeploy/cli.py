@@ -301,8 +301,8 @@ def verify(
         bool, typer.Option("--learning", help="Compare how a model that has learned goes on learning.")
     ] = False,
     process: Annotated[
-        str, typer.Option("--process", metavar="HOW", help="With --learning on Lava: engine or fused.")
-    ] = "engine",
+        str | None, typer.Option("--process", metavar="HOW", help="With --learning on Lava: engine or fused.")
+    ] = None,
     timeout: Timeout = None,
     as_json: Json = False,
 ) -> Answer:
@@ -340,8 +340,8 @@ def learn(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="LEARNED.ndc", help="The learned artefact.")],
     on: On = "engine",
     arithmetic: Annotated[
-        str, typer.Option("--arithmetic", metavar="KIND", help="fixed (the target's integers) or float.")
-    ] = "fixed",
+        str | None, typer.Option("--arithmetic", metavar="KIND", help="fixed (the target's integers, if any) or float.")
+    ] = None,
     epochs: Annotated[int, typer.Option("--epochs", metavar="N", min=1, help="Passes over the data.")] = 10,
     limit: Limit = None,
     classes: Annotated[
@@ -358,8 +358,9 @@ def learn(
         str, typer.Option("--initial", metavar="HOW", help="Where plastic weights begin: trained or random.")
     ] = "trained",
     process: Annotated[
-        str, typer.Option("--process", metavar="HOW", help="On Lava: fused, or engine for its own learning engine.")
-    ] = "fused",
+        str | None,
+        typer.Option("--process", metavar="HOW", help="On Lava: fused, or engine for its own learning engine."),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", metavar="S", min=0, help="Of everything random.")] = 0,
     option: Annotated[
         list[str] | None, typer.Option("--option", metavar="NAME=VALUE", help="Of the rule; repeatable.")
@@ -374,7 +375,8 @@ def learn(
 
     model = load_artifact(artifact)
     named = dict(map(_option, option or []))
-    chosen = onchip.options(rule, **named, plastic=tuple(plastic or ()), initial=initial, seed=seed)
+    backend = model.profile.backend
+    chosen = onchip.options(rule, backend, **named, plastic=tuple(plastic or ()), initial=initial, seed=seed)
     _make_writable(out.resolve().parent)
     kept = unfinished(out)
     if restart:
@@ -398,7 +400,9 @@ def learn(
         )
     save_artifact(learned, out)
     kept.unlink(missing_ok=True)
-    plot = plots.learning_on_target(outcome["curve"], f"{rule} on {data}, {arithmetic}", out.with_suffix(".png"))
+    plot = plots.learning_on_target(
+        outcome["curve"], f"{rule} on {data}, {outcome['arithmetic']}", out.with_suffix(".png")
+    )
     plain = {"kind": "learning", "artifact": str(out), "plot": str(plot), **outcome}
     return Answer(plain, display.show_learning)
 

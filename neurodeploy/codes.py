@@ -220,7 +220,8 @@ EXPLANATIONS: dict[str, str] = {
     "only; stdp and rstdp take features that inhibit each other and one output that counts them, as training by stdp "
     "gives. The message says what in this network is not so, and why it matters.",
     "ND147": "The rule needs a factor that each neuron sends to its synapses, and the target's learning engine has "
-    "none: `learning.factors` of its profile says how many factors it multiplies. Loihi 1 has two, Loihi 2 three.",
+    "none: `learning.factors` of its profile says how many factors it multiplies. Loihi 1 has two, Loihi 2 three. "
+    "On SpiNNaker2, which is planned only, nothing learns.",
     # ND2xx: numbers and substitutions
     "ND150": "Spikes are all that enters a SpiNNaker machine, and no packet of theirs carries a value. Compile with an "
     "encoding of spikes, --encoding rate --steps T for instance, and evaluate what that costs; or train with one.",
@@ -231,6 +232,17 @@ EXPLANATIONS: dict[str, str] = {
     "ND153": "PyNN's cells set the membrane to a voltage when they spike, at once or for one step more; NEST and "
     "Brian2 also subtract the threshold in the next step. No cell resets otherwise (not at all, or by subtraction in "
     "the very step).",
+    "ND154": "On PyNN's simulators a network learns by e-prop as NEST's own models do: one hidden layer of neurons "
+    "that subtract their threshold in the step after a spike, without synaptic current, fed all-to-all by spikes and "
+    "perhaps by itself, though no neuron by itself, and one output. The message says what in this network is not so.",
+    "ND155": "Nothing that NEST, Brian2 or sPyNNaker offer through PyNN learns by this rule, or not the one named with "
+    "--on; the findings name every part that is missing. The host could compute those parts between steps, but then "
+    "the host would learn, not the target. Lava's simulator of Loihi 2 learns by them; models of one's own, compiled "
+    "into NEST, are beyond what this tool generates.",
+    "ND156": "On PyNN's simulators features learn by additive pair STDP: neurons without a synaptic current that a "
+    "spike resets to zero, as NEST's STDP needs them, fed all-to-all by spikes and by themselves, and one output, no "
+    "biases. Train a recurrent layer, compile it with --allow ND235 and learn with --initial random, which puts random "
+    "excitatory weights and inhibition in place of what was trained. PyNN keeps weights that learn within 0 and w_max.",
     "ND201": "Rounding, always recorded: a weight becomes twice an 8-bit signed mantissa times a power of two, one "
     "scale per population. The bound is the largest difference of any weight of the map. Loihi's mixed-sign weights "
     "have no low bit, hence the factor two.",
@@ -322,6 +334,8 @@ EXPLANATIONS: dict[str, str] = {
     "for a virtual board, which is mapped like a real one and runs nothing: `neurodeploy map` shows that plan. "
     "No test of neurodeploy has run on hardware.",
     "ND345": "Spikes are read back from a SpiNNaker machine, no currents or membranes. NEST and Brian2 record both.",
+    "ND315": "sPyNNaker mapped what is to learn, with its own STDP, onto a virtual board; the message says on how many "
+    "cores. Such a board runs nothing, so no weight changes and nothing is written.",
     # ND4xx: verification and use
     "ND400": "Verification failed: the two executors differ, first at the step, population and neuron named. Against "
     "Lava or the reference engine every spike and state must be equal; against the source the difference must be "

@@ -201,7 +201,10 @@ def show_learning_certificate(console: Console, plain: Plain) -> None:
     data = plain["input"]
     _line(console, f"rule      {plain['rule']}, {plain['arithmetic']}")
     _line(console, f"input     {data['name']}, {data['samples']:,} samples x {data['steps']:,} steps")
-    _line(console, f"weights   {plain['compared']:,} compared, one per synapse and step; {plain['differ']:,} differ")
+    _line(
+        console,
+        f"weights   {plain['compared']:,} compared, one per synapse and {plain['every']}; {plain['differ']:,} differ",
+    )
     if plain["largest"]:
         _line(console, f"largest   difference {plain['largest']:.1e} of the largest weight of its group")
     first = plain["first_divergence"]

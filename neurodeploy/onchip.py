@@ -3,9 +3,10 @@
                   ┌ body: frozen, any layers
     CompiledModel ┤                                 ┌ engine
                   └ chain: learns ──► real program ─┤            epoch by epoch ──► CompiledModel
-                                      (─► integers) └ Lava
+                                      (─► integers) └ Lava, or PyNN's simulators
 
-Nothing here does arithmetic. `TARGET_RULES` names what each rule is made of; to add a rule, name its parts there.
+Nothing here does arithmetic. `TARGET_RULES` and `PYNN_RULES` name what each rule is made of on each family of chips; to
+add a rule, name its parts there.
 """
 
 from __future__ import annotations
@@ -22,16 +23,18 @@ import numpy as np
 
 from neurodeploy import datasets, pipeline
 from neurodeploy.artifact import CompiledModel
-from neurodeploy.engine import plastic
+from neurodeploy.engine import additive, episodic, plastic
 from neurodeploy.engine.fast import run_fast
 from neurodeploy.engine.paired import assigned
 from neurodeploy.engine.real import run_real
-from neurodeploy.errors import Finding, UnsupportedError, UsageError, VerificationError
+from neurodeploy.errors import Change, Finding, UnsupportedError, UsageError, VerificationError, raise_all
 from neurodeploy.evaluation import energy, trajectories
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.nodes import InputKind
 from neurodeploy.ir.program import Program
 from neurodeploy.learning import on_target
+from neurodeploy.lowering import additive as additive_lowering
+from neurodeploy.lowering import episodic as episodic_lowering
 from neurodeploy.lowering import lower
 from neurodeploy.lowering import paired as paired_lowering
 from neurodeploy.lowering import phased as phased_lowering
@@ -41,7 +44,6 @@ from neurodeploy.results import LearningRun
 
 PROCESSES = ("fused", "engine")
 ARITHMETICS = ("float", "fixed")
-AUTHORITIES = ("lava", "lava-models", "source")
 BODY_SAMPLES = 256
 """Samples whose spikes are held for every layer of the body at once."""
 LIMITS = {
@@ -49,6 +51,11 @@ LIMITS = {
     "float": "learned in real numbers, which no Loihi has, and quantized afterwards",
     "neurons": "third factors, errors and what is drawn at random are neurons' work: on Loihi 2 it takes microcode",
     "finish": "features hear no label: which class each stands for is assigned afterwards from labelled samples",
+    "simulated": "learned in real numbers by a simulator or our engine, not by SpiNNaker, and quantized afterwards",
+    "e-prop": "SpiNNaker's own software, sPyNNaker 7.4.1, has no e-prop",
+    "convention": "NEST and Brian2 read PyNN's pair rule each its own way; SpiNNaker's own is not verified here",
+    "unmoved": "thresholds stay as compiled: PyNN has no cell whose threshold finds its own height",
+    "readout": "its read-out never spikes; deployed, the output does, above a threshold set from training samples",
     "host": "the host sends samples and labels and reads weights after an epoch; in the loop it computes nothing",
 }
 """What must be known to read a figure of on-chip learning."""
@@ -62,11 +69,16 @@ class TargetRule:
         options: a dataclass with `plastic`, `initial` and `seed` among its fields.
         lowering: has `chain`, `program` and `with_weights`.
         engine: has `learn` and `trajectory`.
-        formats: the backend's module with `integer_program`, `frozen_program` and `real_weights`.
-        oracle: "module:function" that reads the rule's table in PyTorch, step by step.
+        formats: the backend's module with `integer_program`, `frozen_program` and `real_weights`; "": no integers.
+        oracle: "module:function" that reads the rule's table in PyTorch, step by step; "": it is no table.
         factors: which the target's learning engine must be able to multiply.
-        finish: what the host does with labelled training spikes once the program has learned, for a rule that hears no
-            label: (program, spikes (sample, step, input), labels) -> program; None: nothing.
+        by_sample: whether weights change once per sample, after it, and not in every step.
+        limits: what must be known of it, beside its arithmetic.
+        executors: which of the family's run it, beside the engine; none: all.
+        conventions: executors that read it each in their own way, which the option `convention` then names.
+        finish: what the host does with labelled training spikes once the program has learned: (program, spikes (sample,
+            step, input), labels) -> program; None: nothing.
+        taught: whether the rule hears labels; one that does not answers only after `finish`.
     """
 
     options: type
@@ -75,7 +87,12 @@ class TargetRule:
     formats: str
     oracle: str
     factors: int = 3
+    by_sample: bool = False
+    limits: tuple[str, ...] = ("neurons", "host")
+    executors: tuple[str, ...] = ()
+    conventions: tuple[str, ...] = ()
     finish: Callable[[Any, np.ndarray, np.ndarray], Any] | None = None
+    taught: bool = True
 
 
 TARGET_RULES = {
@@ -108,6 +125,8 @@ TARGET_RULES = {
         "neurodeploy.learning.paired_online:learn_online",
         factors=2,
         finish=assigned,
+        taught=False,
+        limits=("neurons", "finish", "host"),
     ),
     "rstdp": TargetRule(
         paired_lowering.RSTDPOptions,
@@ -117,6 +136,68 @@ TARGET_RULES = {
         "neurodeploy.learning.paired_online:learn_online",
     ),
 }
+
+PYNN_RULES = {
+    "eprop": TargetRule(
+        episodic_lowering.EpisodicOptions,
+        episodic_lowering,
+        episodic,
+        "",
+        "neurodeploy.learning.episodic_online:learn_episodes",
+        by_sample=True,
+        limits=("simulated", "e-prop", "readout", "host"),
+        executors=("nest",),
+        finish=episodic.counting,
+    ),
+    "stdp": TargetRule(
+        additive_lowering.AdditiveOptions,
+        additive_lowering,
+        additive,
+        "",
+        "",
+        by_sample=True,
+        limits=("simulated", "convention", "unmoved", "finish", "host"),
+        executors=("nest", "brian2", "spynnaker"),
+        conventions=("nest", "brian2"),
+        finish=additive.assigned,
+        taught=False,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Family:
+    """How chips of one backend learn; of each tuple the first is meant when nothing is said.
+
+    Args:
+        rules: by name.
+        arithmetics: in which they are run.
+        processes: how its executors build what learns.
+        proofs: the same, for `verify`.
+        authorities: on how it learns.
+        refusals: the module that knows what the family lacks for other rules, and its executors for these.
+    """
+
+    rules: dict[str, TargetRule]
+    arithmetics: tuple[str, ...]
+    processes: tuple[str, ...]
+    proofs: tuple[str, ...]
+    authorities: tuple[str, ...]
+    refusals: str = ""
+
+
+FAMILIES = {
+    "loihi2": Family(TARGET_RULES, ARITHMETICS[::-1], PROCESSES, PROCESSES[::-1], ("lava", "lava-models", "source")),
+    "spinnaker": Family(
+        PYNN_RULES,
+        ("float",),
+        ("native",),
+        ("native",),
+        ("nest", "brian2", "source"),
+        "neurodeploy.backends.spinnaker.unlearnable",
+    ),
+}
+"""Backend -> how its chips learn."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +211,12 @@ class Task:
 
     @property
     def rule(self) -> TargetRule:
-        return TARGET_RULES[self.name]
+        return family_of(self.model).rules[self.name]
+
+    @property
+    def limits(self) -> tuple[str, ...]:
+        """What must be known of it."""
+        return (self.arithmetic, *self.rule.limits) if self.rule.formats else self.rule.limits
 
     @property
     def fixed(self) -> bool:
@@ -147,7 +233,10 @@ class Task:
 
     @cached_property
     def network(self) -> Network:
-        return lower(self.model.source)
+        """The source as it was compiled, with what the user allowed to be put in the place of something else."""
+        deviations = self.model.program.deviations
+        allowed = {each.code for each in deviations if each.change is Change.SUBSTITUTION}
+        return backend_of(self.model.profile).substitute(lower(self.model.source), allowed, None)
 
     @cached_property
     def chain(self) -> Network:
@@ -198,19 +287,42 @@ class Task:
         return CompiledModel(program, placement, self.model.profile, source, self.model.provenance)
 
 
-def options(rule: str, **given: Any) -> Any:
+def family_of(model: CompiledModel) -> Family:
+    """Return how a model's target learns; raises as `family`."""
+    return family(model.profile.backend)
+
+
+def family(backend: str) -> Family:
+    """Return how the chips of a backend learn.
+
+    Raises:
+        UnsupportedError: ND147 when nobody says how.
+    """
+    if backend not in FAMILIES:
+        what, why = "no rule learns on it", f"those that do are {', '.join(FAMILIES)}"
+        fix = "compile for loihi2-sim or spinnaker1, or train before deployment with `neurodeploy train`"
+        raise UnsupportedError(Finding("ND147", backend, what, why, fix))
+    return FAMILIES[backend]
+
+
+def options(rule: str, backend: str = "loihi2", **given: Any) -> Any:
     """Return a rule's options from named values.
+
+    Args:
+        backend: of the target, whose rule of this name it is.
 
     Raises:
         UsageError: ND401 for an unknown rule, ND413 for a name that is no option, or a value out of range.
+        UnsupportedError: ND155 for a rule that other targets know.
     """
-    refuse_unknown("rule on the target", rule, tuple(TARGET_RULES))
-    known = [field.name for field in fields(TARGET_RULES[rule].options)]
+    rules = family(backend).rules
+    _refuse_rule(rule, backend)
+    known = [field.name for field in fields(rules[rule].options)]
     unknown = sorted(set(given) - set(known))
     if unknown:
         what, why = f"option {', '.join(unknown)}", f"options are {', '.join(known)}"
         raise UsageError(Finding("ND413", "learning", what, why, "use one of these"))
-    return TARGET_RULES[rule].options(**given)
+    return rules[rule].options(**given)
 
 
 def learn(
@@ -219,12 +331,12 @@ def learn(
     *,
     rule: str = "eprop",
     on: str = "engine",
-    arithmetic: str = "fixed",
+    arithmetic: str | None = None,
     epochs: int = 10,
     limit: int | None = None,
     classes: Collection[int] = (),
     rehearse: int = 0,
-    process: str = "fused",
+    process: str | None = None,
     options: Any = None,
     checkpoint: Path | None = None,
     progress: Callable[[str, int, int], None] | None = None,
@@ -234,23 +346,26 @@ def learn(
 
     Args:
         data: a dataset's name; its test split is judged before, after every epoch, and after.
-        on: "engine", "lava" or "lava-models".
+        on: "engine", or an executor of the target: "lava", "lava-models"; "nest".
         arithmetic: "fixed" for the integers of the target's learning engine, "float" for real numbers, which are
-            quantized afterwards.
+            quantized afterwards; None: the integers where the target has some to learn in.
         limit: how many training samples, the first ones.
         classes: learn these only, and present `rehearse` samples of every other class again; none: all.
-        process: on Lava, "fused" or "engine": one process, or Lava's own learning engine.
+        process: on Lava, "fused" or "engine": one process, or Lava's own learning engine; None: fused.
         options: of the rule; None: its defaults.
         checkpoint: where to keep what is learned after every epoch, and to go on from.
 
     Raises:
         UsageError: ND401 for an unknown rule, executor, arithmetic or process, ND402 when the model records no
             encoding, ND413 for options out of range.
-        UnsupportedError: ND146 for a network that cannot learn on its target, ND147 for a target that cannot learn so.
+        UnsupportedError: ND146, ND154 for a network that cannot learn on its target, ND147, ND155 for a target or
+            simulator that cannot learn so.
     """
-    task = _task(model, rule, arithmetic, options, data)
-    refuse_unknown("executor", on, pipeline.executors(model.profile))
-    refuse_unknown("process", process, PROCESSES)
+    chips = family_of(model)
+    arithmetic, process = arithmetic or chips.arithmetics[0], process or chips.processes[0]
+    task = _as_read_by(on, _task(model, rule, arithmetic, options, data))
+    _refuse_executor(task, on)
+    refuse_unknown("process", process, chips.processes)
     samples = pipeline.read_data(data, model.program.encoding, model.program.input.shape)
     training = datasets.load(data, "train")
     numbers = on_target.chosen(training.labels, limit, classes, rehearse)
@@ -279,8 +394,8 @@ def learn(
 def verify(
     model: CompiledModel,
     *,
-    against: str = "lava",
-    process: str = "engine",
+    against: str | None = None,
+    process: str | None = None,
     limit: int = 2,
     progress: Progress | None = None,
     timeout_s: float | None = None,
@@ -289,8 +404,8 @@ def verify(
 
     Args:
         model: with a record of how it learned: its rule, options and data are taken again, its weights as they are.
-        against: "lava" or "lava-models", whose learning engine it is unless `process` says "fused"; or "source", the
-            rule's table in PyTorch, for what was learned in real numbers.
+        against: "lava" or "lava-models", whose learning engine it is unless `process` says "fused"; "nest"; or
+            "source", the rule's table in PyTorch, for what was learned in real numbers. None: the target's first.
         limit: how many training samples, the first ones of the classes it learned.
 
     Returns:
@@ -299,15 +414,18 @@ def verify(
     Raises:
         UsageError: ND401 for any other authority or process, ND414 for a model that has not learned.
     """
-    refuse_unknown("authority on learning", against, AUTHORITIES)
-    refuse_unknown("process", process, PROCESSES)
+    chips = family_of(model)
+    against, process = against or chips.authorities[0], process or chips.proofs[0]
+    refuse_unknown("authority on learning", against, chips.authorities)
+    refuse_unknown("process", process, chips.proofs)
     record = model.provenance.get("learning")
     if record is None:
         why, fix = "its rule, options and data are not recorded", "use an artefact that `neurodeploy learn` wrote"
         raise UsageError(Finding("ND414", "learning", "this model has not learned on a target", why, fix))
-    options = TARGET_RULES[record["rule"]].options
+    options = chips.rules[record["rule"]].options
     told = {name: tuple(each) if isinstance(each, list) else each for name, each in record["options"].items()}
-    task = _task(model, record["rule"], record["arithmetic"], options(**told | {"initial": "trained"}), record["data"])
+    told |= {"initial": "trained"}
+    task = _as_read_by(against, _task(model, record["rule"], record["arithmetic"], options(**told), record["data"]))
     training = datasets.load(record["data"], "train")
     numbers = on_target.chosen(training.labels, limit, record["classes"])
     inputs, labels = training.encode(task.encoding, numbers), training.labels[numbers]
@@ -315,6 +433,9 @@ def verify(
     spikes = task.spikes(payloads)
     ours = task.rule.engine.trajectory(program, spikes, labels)
     if against == "source":
+        if not task.rule.oracle:
+            why = f"{task.name} here is what a simulator makes of it, and no table of ours"
+            raise UsageError(Finding("ND401", against, "no authority on this rule", why, "verify against a simulator"))
         if task.fixed:
             why, fix = "the rule's table is in real numbers", "verify against lava, or learn with --arithmetic float"
             raise UsageError(Finding("ND401", against, "no authority on integers", why, fix))
@@ -322,6 +443,7 @@ def verify(
         theirs = getattr(import_module(module), function)(program, spikes, labels, trajectory=True)[2]
         expected = "the rule's table in PyTorch"
     else:
+        _refuse_executor(task, against)
         sent = spikes if task.body is None else payloads
         run, theirs = backend_of(model.profile).learn(
             program, sent, labels, body=task.body, on=against, model=process, trajectory=True,
@@ -332,12 +454,13 @@ def verify(
         "kind": "learning",
         "against": against,
         "expected": expected,
-        "actual": "engine (numba)",
+        "actual": "engine",
         "program": model.fingerprint,
         "input": {"name": training.name, "steps": len(inputs), "samples": len(spikes)},
         "rule": record["rule"],
         "arithmetic": record["arithmetic"],
-        **trajectories.compare(program, theirs, ours),
+        "every": "sample" if task.rule.by_sample else "step",
+        **trajectories.compare(program, theirs, ours, task.rule.by_sample),
     }
     return replace(model, certificates=(*model.certificates, certificate)), certificate
 
@@ -354,17 +477,40 @@ def verification_error(certificate: dict[str, Any]) -> VerificationError | None:
 
 
 def _task(model: CompiledModel, rule: str, arithmetic: str, options: Any, data: str) -> Task:
-    refuse_unknown("rule on the target", rule, tuple(TARGET_RULES))
-    refuse_unknown("arithmetic", arithmetic, ARITHMETICS)
+    chips = family_of(model)
+    _refuse_rule(rule, model.profile.backend)
+    refuse_unknown("arithmetic", arithmetic, chips.arithmetics)
     if model.program.encoding is None:
         raise UsageError(pipeline.no_encoding(data))
-    factors = model.profile.data.get("learning.factors")
-    if factors is None or factors.value < TARGET_RULES[rule].factors:
-        what = f"{rule} multiplies {TARGET_RULES[rule].factors} factors"
+    wanted, factors = chips.rules[rule].factors, model.profile.data.get("learning.factors")
+    if chips.rules[rule].formats and (factors is None or factors.value < wanted):
+        what = f"{rule} multiplies {wanted} factors"
         why = "its profile has no learning.factors" if factors is None else f"its learning engine takes {factors.value}"
         fix = "compile for loihi2-sim, or train before deployment with `neurodeploy train`"
         raise UnsupportedError(Finding("ND147", model.profile.id, what, why, fix))
-    return Task(model, rule, options or TARGET_RULES[rule].options(), arithmetic)
+    return Task(model, rule, options or chips.rules[rule].options(), arithmetic)
+
+
+def _refuse_rule(rule: str, backend: str) -> None:
+    """Refuse a rule that a backend does not know; one that it knows to lack parts of, with these parts."""
+    known = family(backend)
+    if known.refusals and rule not in known.rules:
+        raise_all(UnsupportedError, import_module(known.refusals).lacking(rule))
+    refuse_unknown("rule on the target", rule, tuple(known.rules))
+
+
+def _as_read_by(executor: str, task: Task) -> Task:
+    """Return the task by an executor's convention, where its rule has several."""
+    if executor not in task.rule.conventions:
+        return task
+    return replace(task, options=replace(task.options, convention=executor))
+
+
+def _refuse_executor(task: Task, on: str) -> None:
+    """Refuse what is no executor of the model's target, or none that learns by the rule."""
+    refuse_unknown("executor", on, pipeline.executors(task.model.profile))
+    if on != "engine" and task.rule.executors and on not in task.rule.executors:
+        raise UnsupportedError(import_module(family_of(task.model).refusals).unable(task.name, on))
 
 
 def _executor(task: Task, on: str, process: str, timeout_s: float | None) -> Callable[..., LearningRun]:
@@ -401,7 +547,8 @@ def _plan(
     labels, tested = samples.labels, task.spikes(task.payloads(samples.inputs))
 
     def answer(program: Any) -> np.ndarray:
-        return task.rule.engine.learn(_finished(task, program, training, numbers), tested, labels).predictions
+        able = program if task.rule.taught else _finished(task, program, training, numbers)
+        return task.rule.engine.learn(able, tested, labels).predictions
 
     return on_target.Plan(
         task.program,
@@ -414,7 +561,7 @@ def _plan(
         numbers,
         task.options.seed,
         record,
-        taught=task.rule.finish is None,
+        taught=task.rule.taught,
     )
 
 
@@ -448,7 +595,6 @@ def _judged(model: CompiledModel, learned: CompiledModel, samples: pipeline.Samp
 
 def _outcome(task: Task, learned: Any, curve: list[on_target.Pass]) -> dict[str, Any]:
     """Return the curve, what changed, what it cost, and what must be known to read it."""
-    told = () if task.rule.finish is None else ("finish",)
     updates = [row.updates for row in curve if row.updates is not None]
     spent = energy.of_learning(sum(updates), task.model.profile) if len(updates) == len(curve) else None
     return {
@@ -456,5 +602,5 @@ def _outcome(task: Task, learned: Any, curve: list[on_target.Pass]) -> dict[str,
         "body": [] if task.body is None else [population.name for population in task.body.populations],
         "changes": trajectories.changes(task.program(0), learned),
         "learning_energy_joule": None if spent is None else asdict(spent),
-        "limits": [LIMITS[name] for name in (task.arithmetic, "neurons", *told, "host")],
+        "limits": [LIMITS[name] for name in task.limits],
     }

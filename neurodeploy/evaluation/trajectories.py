@@ -10,12 +10,15 @@ RELATIVE = 1e-9
 """Real weights agree when they differ by at most this share of the largest of their group; integers must be equal."""
 
 
-def compare(program: Any, expected: tuple[np.ndarray, ...], actual: tuple[np.ndarray, ...]) -> dict[str, Any]:
+def compare(
+    program: Any, expected: tuple[np.ndarray, ...], actual: tuple[np.ndarray, ...], by_sample: bool = False
+) -> dict[str, Any]:
     """Return whether two runs of `program` had the same weights at all times, and the first synapse that did not.
 
     Args:
         program: what both ran, for the names of its groups of synapses and the form of its samples.
         expected, actual: per group (step, post, pre).
+        by_sample: whether they are the weights after every sample, (sample, post, pre), instead.
 
     Returns:
         verified, equal; compared (weights, all steps together); differ; largest (difference, over the largest weight
@@ -30,10 +33,11 @@ def compare(program: Any, expected: tuple[np.ndarray, ...], actual: tuple[np.nda
         differ += int(wrong.sum())
         largest = max(largest, float(apart.max(initial=0.0)) / tallest)
         if wrong.any():
-            step, post, pre = (int(index[0]) for index in np.nonzero(wrong))
+            row, post, pre = (int(index[0]) for index in np.nonzero(wrong))
+            step = program.start + (row + 1) * program.period - 1 if by_sample else row
             if first is None or step < first["step"]:
                 sample, within = divmod(step - program.start, program.period)
-                values = {"expected": float(theirs[step, post, pre]), "actual": float(ours[step, post, pre])}
+                values = {"expected": float(theirs[row, post, pre]), "actual": float(ours[row, post, pre])}
                 first = {"step": step, "sample": sample, "step_in_sample": within}
                 first |= {"synapses": name, "post": post, "pre": pre} | values
     return {

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.errors import Change, Deviation, Finding, LoadError
-from neurodeploy.ir import network, nodes, onchip, paired, phased, plasticity, program
+from neurodeploy.ir import additive, episodic, network, nodes, onchip, paired, phased, plasticity, program
 
 TYPES: dict[str, type] = {
     kind.__name__: kind
@@ -18,6 +18,7 @@ TYPES: dict[str, type] = {
         nodes.Conv, nodes.Input, nodes.InputKind, nodes.LIF, nodes.Linear, nodes.MaxPool, nodes.Reset, nodes.Reshape,
         nodes.Scale, nodes.SparseLinear, program.Cell, program.ConvSynapses, program.DenseSynapses, program.InputPort,
         program.Neuron, program.Population, program.Program, program.Projection, program.SparseSynapses,
+        additive.AdditivePopulation, additive.AdditiveProgram, additive.PairRule, episodic.EpisodicProgram,
         onchip.IntegerFactor, onchip.IntegerReadout, onchip.IntegerSynapses, onchip.LocalReadout,
         onchip.PlasticPopulation, onchip.PlasticProgram, onchip.RealFactor, onchip.RealNeuron, onchip.RealReadout,
         onchip.RealSynapses,

@@ -22,6 +22,7 @@ from neurodeploy.ir.nodes import LIF, Input, InputKind, Linear
 from neurodeploy.ir.onchip import (
     DECOLLE,
     EPROP,
+    Chain,
     LocalReadout,
     PlasticPopulation,
     PlasticProgram,
@@ -231,7 +232,7 @@ def _downstream(network: Network, name: str) -> set[str]:
     return found
 
 
-def with_weights(network: Network, program: PlasticProgram) -> Network:
+def with_weights(network: Network, program: Chain) -> Network:
     """Return a lowered `network` with the weights of its real `program`."""
     nodes = dict(network.nodes)
     for population in program.populations:

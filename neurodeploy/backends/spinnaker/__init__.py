@@ -6,6 +6,7 @@ of them.
 
 from neurodeploy.backends.payloads import payloads
 from neurodeploy.backends.spinnaker.availability import missing
+from neurodeploy.backends.spinnaker.learn import learn
 from neurodeploy.backends.spinnaker.mapping import map_onto
 from neurodeploy.backends.spinnaker.place import place
 from neurodeploy.backends.spinnaker.quantize import quantize
@@ -26,6 +27,7 @@ __all__ = [
     "EXECUTORS",
     "FORMS",
     "emit",
+    "learn",
     "map_onto",
     "missing",
     "payloads",
