@@ -316,6 +316,8 @@ EXPLANATIONS: dict[str, str] = {
     "populations were to be built for a backend of PyNN's other than NEST and Brian2.",
     "ND314": "NEURODEPLOY_PYNN_PYTHON names the interpreter that PyNN's simulators run in, where they cannot share an "
     "environment with other targets' packages. What it names does not run, or is older than Python 3.11.",
+    "ND315": "sPyNNaker mapped what is to learn, with its own STDP, onto a virtual board; the message says on how many "
+    "cores. Such a board runs nothing, so no weight changes and nothing is written.",
     "ND330": "No neuron model of sPyNNaker subtracts its threshold when it spikes. Such a network runs on NEST and "
     "Brian2; for the machine train with reset to zero, or accept it in place of subtraction with --allow ND235.",
     "ND331": "No cell of this simulator computes the population exactly. Subtraction of the threshold together with a "
@@ -334,8 +336,6 @@ EXPLANATIONS: dict[str, str] = {
     "for a virtual board, which is mapped like a real one and runs nothing: `neurodeploy map` shows that plan. "
     "No test of neurodeploy has run on hardware.",
     "ND345": "Spikes are read back from a SpiNNaker machine, no currents or membranes. NEST and Brian2 record both.",
-    "ND315": "sPyNNaker mapped what is to learn, with its own STDP, onto a virtual board; the message says on how many "
-    "cores. Such a board runs nothing, so no weight changes and nothing is written.",
     # ND4xx: verification and use
     "ND400": "Verification failed: the two executors differ, first at the step, population and neuron named. Against "
     "Lava or the reference engine every spike and state must be equal; against the source the difference must be "
