@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -36,6 +37,10 @@ STEP_S = 2.0
 limit. Three layers of 100 neurons take 2 ms a step on two cores of Lava's."""
 WATCH_S = 0.1
 """Seconds between two looks of a worker at whether its parent lives."""
+ORPHANED = threading.Event()
+"""Set in a worker whose parent is gone, before its job is removed."""
+REMOVALS = 3
+"""Times a job is removed: a thread that still writes may fill the folder again."""
 GRACE_S = 2.0
 """Seconds between asking the worker's processes to end and killing them."""
 LAST_LINES = 30
@@ -210,11 +215,21 @@ def finish(directory: Path, result: dict[str, Any]) -> None:
     unfinished.replace(directory / RESULT)
 
 
+def count_seconds(directory: Path) -> None:
+    """Count seconds where the parent looks for steps, in a thread of a worker that knows of none."""
+    clock = np.memmap(directory / CLOCK, dtype=np.int64, mode="r+", shape=(1,))
+    while True:
+        clock[0] += 1
+        time.sleep(1.0)
+
+
 def watch_parent(parent: int, directory: Path) -> None:
     """When the process that asked for the run is gone, remove the job and end the whole process group."""
     while os.getppid() == parent:
         time.sleep(WATCH_S)
-    shutil.rmtree(directory, ignore_errors=True)
+    ORPHANED.set()
+    for _ in range(REMOVALS):
+        shutil.rmtree(directory, ignore_errors=True)
     os.killpg(os.getpgrp(), signal.SIGTERM)
 
 
@@ -222,11 +237,18 @@ def leave(parent: int, directory: Path) -> None:
     """End without exit handlers, which may hang; where nobody is left to read the result, remove it first."""
     if os.getppid() != parent:
         shutil.rmtree(directory, ignore_errors=True)
-    os._exit(0)
+    _end(0)
 
 
 def fail(message: str) -> None:
     """Write `message` where the parent looks for last lines, and end without exit handlers, which may hang."""
     sys.stderr.write(message.rstrip() + "\n")
     sys.stderr.flush()
-    os._exit(1)
+    _end(1)
+
+
+def _end(code: int) -> None:
+    """End this process; one without a parent waits to be ended by `watch_parent`, which removes the job first."""
+    if ORPHANED.is_set():
+        threading.Event().wait()
+    os._exit(code)

@@ -271,7 +271,7 @@ def test_the_simulator_dies_with_whoever_asked_for_it(temporary):
     script = "\n".join([
         "import os, signal, numpy as np",
         "from tests.conformance.test_eprop_on_nest import learn_on_simulator, program, samples",
-        "spikes, labels = samples(300)",
+        "spikes, labels = samples(5000)",
         "kill = lambda done, total: os.kill(os.getpid(), signal.SIGKILL)",
         "learn_on_simulator(program(), spikes, labels, on='nest', progress=kill)",
     ])  # fmt: skip

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from neurodeploy.backends.spinnaker.learn import learn as learn_on_simulator
-from neurodeploy.backends.spinnaker.stdp_mapping import CONFIGURATION
+from neurodeploy.backends.spinnaker.mapping import VIRTUAL
 from neurodeploy.backends.spinnaker.unlearnable import LACKS
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.ir.nodes import Reset
@@ -49,7 +49,7 @@ def test_features_that_learn_are_mapped_with_the_machines_own_stdp_and_learn_not
 
 def test_neuromodulated_stdp_fails_in_spynnaker_as_the_refusal_says(tmp_path):
     """Should this fail one day, sPyNNaker has mended it, and reward-modulated STDP can be mapped."""
-    (tmp_path / ".spynnaker.cfg").write_text(CONFIGURATION)
+    (tmp_path / ".spynnaker.cfg").write_text(VIRTUAL)
     done = subprocess.run(
         [sys.executable, "-c", NEUROMODULATED], cwd=tmp_path, env={**os.environ, "HOME": str(tmp_path)},
         capture_output=True, text=True, check=False, timeout=120,

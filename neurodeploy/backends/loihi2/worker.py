@@ -8,7 +8,6 @@ Lava's own `stop` may hang.
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
@@ -26,7 +25,7 @@ from neurodeploy.backends.loihi2.job import (
     write_learning_result,
 )
 from neurodeploy.backends.loihi2.schedule import Schedule, by_sample
-from neurodeploy.backends.supervision import CLOCK, WATCH_S, fail, finish, watch_parent
+from neurodeploy.backends.supervision import CLOCK, WATCH_S, fail, finish, leave, watch_parent
 
 
 def execute(directory: Path) -> None:
@@ -105,7 +104,7 @@ def main(directory: str, parent: str) -> None:
     except BaseException:  # whatever it was, the parent reports it
         time.sleep(2 * WATCH_S)  # Lava raises "1 Exception(s) occurred"; let watch_actors say which
         fail(traceback.format_exc())
-    os._exit(0)
+    leave(int(parent), Path(directory))
 
 
 if __name__ == "__main__":

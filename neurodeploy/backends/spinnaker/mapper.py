@@ -7,7 +7,6 @@ data. sPyNNaker reads ~/.spynnaker.cfg, so HOME is a folder of the job that hold
 from __future__ import annotations
 
 import json
-import os
 import sys
 import threading
 import time
@@ -21,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.backends.supervision import CLOCK, WATCH_S, fail, finish, watch_parent
+from neurodeploy.backends.supervision import WATCH_S, count_seconds, fail, finish, leave, watch_parent
 
 SCRIPT = "net.py"
 JOB = "job.json"
@@ -212,18 +211,10 @@ def _energy(seconds: float, cores: list[Plain], keys: list[Plain], events: dict[
     }
 
 
-def _beat(directory: Path) -> None:
-    """Count seconds where the parent looks for steps: mapping has none."""
-    clock = np.memmap(directory / CLOCK, dtype=np.int64, mode="r+", shape=(1,))
-    while True:
-        clock[0] += 1
-        time.sleep(1.0)
-
-
 def main(directory: str, parent: str) -> None:
     """Run the job; always ends the process."""
     threading.Thread(target=watch_parent, args=(int(parent), Path(directory)), daemon=True).start()
-    threading.Thread(target=_beat, args=(Path(directory),), daemon=True).start()
+    threading.Thread(target=count_seconds, args=(Path(directory),), daemon=True).start()
     try:
         execute(Path(directory))
     except BaseException as error:  # whatever it was, the parent reports it
@@ -231,7 +222,7 @@ def main(directory: str, parent: str) -> None:
         (Path(directory) / "raised.json").write_text(json.dumps(said))
         time.sleep(2 * WATCH_S)
         fail(traceback.format_exc())
-    os._exit(0)
+    leave(int(parent), Path(directory))
 
 
 if __name__ == "__main__":

@@ -16,14 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from neurodeploy.backends.spinnaker.populations import SCHEDULE
+from neurodeploy.backends.spinnaker.schedule import FIRST_STEP
 from neurodeploy.ir.additive import AdditivePopulation, AdditiveProgram
 
-FIRST_STEP = 2
-"""When a source can first fire, ms."""
 CHUNK_SAMPLES = 16
 """Samples between two reports of progress."""
-SCHEDULE = ["start", "groups", "synapses", "thresholds", "resets", "end"]
-"""Brian2's order of a step here: what arrives meets its threshold in the same step. PyNN's is another."""
 DELTA_SCALE = 1e-3
 """PyNN 0.13 takes weights into NEST's IF_curr_delta in mV, but reads them, and w_max, as thousands."""
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Iterator
 from importlib import import_module
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.backends.spinnaker.learning_job import read_learning_job
-from neurodeploy.backends.supervision import CLOCK, fail, finish, leave, watch_parent
+from neurodeploy.backends.supervision import count_seconds, fail, finish, leave, watch_parent
 from neurodeploy.ir.additive import AdditiveProgram
 
 CORE_FEATURES = 128
@@ -88,18 +87,10 @@ def _cores(milliseconds: int) -> Iterator[dict[str, Any]]:
             }
 
 
-def _beat(directory: Path) -> None:
-    """Count seconds where the parent looks for steps: mapping has none."""
-    clock = np.memmap(directory / CLOCK, dtype=np.int64, mode="r+", shape=(1,))
-    while True:
-        clock[0] += 1
-        time.sleep(1.0)
-
-
 def main(directory: str, parent: str) -> None:
     """Run the job; always ends the process."""
     threading.Thread(target=watch_parent, args=(int(parent), Path(directory)), daemon=True).start()
-    threading.Thread(target=_beat, args=(Path(directory),), daemon=True).start()
+    threading.Thread(target=count_seconds, args=(Path(directory),), daemon=True).start()
     try:
         execute(Path(directory))
     except BaseException:  # whatever it was, the parent reports it

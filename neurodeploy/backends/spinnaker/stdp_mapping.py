@@ -12,6 +12,7 @@ import numpy as np
 
 from neurodeploy.backends.spinnaker.availability import interpreter, missing
 from neurodeploy.backends.spinnaker.learning_job import LearningJob, write_learning_job
+from neurodeploy.backends.spinnaker.mapping import LIMIT_S, VIRTUAL
 from neurodeploy.backends.supervision import RESULT, Worker, await_result, supervised
 from neurodeploy.errors import BackendUnavailableError, Finding
 from neurodeploy.ir.additive import AdditiveProgram
@@ -23,17 +24,6 @@ WORKER = Worker(
     late="ND312",
     remedy="see the lines above; --on nest learns without a board",
 )
-LIMIT_S = 600.0
-"""Wall time after which sPyNNaker is given up, if the caller sets no limit."""
-CONFIGURATION = """[Machine]
-virtual_board = True
-version = 5
-[Mode]
-mode = Info
-[Reports]
-write_network_graph = False
-keep_dataspec_database = False
-"""
 
 
 def map_learning(program: AdditiveProgram, inputs: np.ndarray, timeout_s: float | None = None) -> dict[str, Any]:
@@ -53,7 +43,7 @@ def map_learning(program: AdditiveProgram, inputs: np.ndarray, timeout_s: float 
     with tempfile.TemporaryDirectory(prefix="neurodeploy-") as name:
         directory = Path(name)
         write_learning_job(directory, job)
-        (directory / ".spynnaker.cfg").write_text(CONFIGURATION)
+        (directory / ".spynnaker.cfg").write_text(VIRTUAL)
         limit = LIMIT_S if timeout_s is None else timeout_s
         worker = replace(WORKER, python=interpreter())
         with supervised(worker, directory, {"HOME": name}) as process:

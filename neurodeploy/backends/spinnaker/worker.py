@@ -5,7 +5,6 @@ It may be another interpreter than the parent's (see `availability`), so it impo
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
@@ -16,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from neurodeploy.backends.spinnaker.job import read_job, write_result
-from neurodeploy.backends.supervision import CLOCK, fail, watch_parent
+from neurodeploy.backends.supervision import CLOCK, fail, leave, watch_parent
 
 
 def execute(directory: Path) -> None:
@@ -43,7 +42,7 @@ def main(directory: str, parent: str) -> None:
         execute(Path(directory))
     except BaseException:  # whatever it was, the parent reports it
         fail(traceback.format_exc())
-    os._exit(0)
+    leave(int(parent), Path(directory))
 
 
 if __name__ == "__main__":
