@@ -119,6 +119,7 @@ def show_compiled(console: Console, plain: Plain) -> None:
     _show_layers(console, plain["layers"])
     _show_numbers(console, plain["layers"])
     _show_deviations(console, plain)
+    _show_refusals(console, plain["refused_by"])
     _show_placement(console, plain["placement"])
     _line(console, f"\nwritten to {plain['artifact']}", "bold")
 
@@ -131,6 +132,7 @@ def show_model(console: Console, plain: Plain) -> None:
     _show_layers(console, plain["layers"])
     _show_numbers(console, plain["layers"])
     _show_deviations(console, plain)
+    _show_refusals(console, plain["refused_by"])
     _show_placement(console, plain["placement"])
     show_utilization(console, plain["placement"]["utilization"])
     _show_learned(console, plain["provenance"].get("learning"))
@@ -455,6 +457,14 @@ def _show_substitutions(console: Console, codes: list[str]) -> None:
         _line(
             console, f"careful   not exactly the source: {', '.join(codes)} substituted with your leave", "bold yellow"
         )
+
+
+def _show_refusals(console: Console, refused_by: dict[str, list[Plain]]) -> None:
+    """Print which executors have no exact cells for the program, each with its first reason."""
+    for executor, findings in refused_by.items():
+        first, more = findings[0], f" and {len(findings) - 1} more" if findings[1:] else ""
+        text = f"careful   [{first['code']}] {executor} refuses it: {first['place']}, {first['what']}{more}"
+        _line(console, text, "yellow")
 
 
 def _show_placement(console: Console, placement: Plain) -> None:

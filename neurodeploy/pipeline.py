@@ -302,6 +302,13 @@ def availability(profile: HardwareProfile) -> dict[str, Finding | None]:
     return {"engine": None} | {executor: backend.missing(executor) for executor in backend.EXECUTORS}
 
 
+def refusals(model: CompiledModel) -> dict[str, list[Finding]]:
+    """Return for each executor that has no exact cells for a compiled model, why; the others run it as it is."""
+    backend = backend_of(model.profile)
+    found = {executor: backend.refusals(model.program, executor) for executor in backend.EXECUTORS}
+    return {executor: findings for executor, findings in found.items() if findings}
+
+
 def executors(profile: HardwareProfile) -> tuple[str, ...]:
     """Return what can run a program compiled for a target: the engine, and what its family has."""
     return ("engine", *backend_of(profile).EXECUTORS)

@@ -32,7 +32,7 @@ from neurodeploy.ir.nodes import (
 )
 from neurodeploy.ir.program import Cell, ConvSynapses, Neuron, Population, Program, Projection
 from neurodeploy.learning import rule
-from neurodeploy.pipeline import Evaluation, Samples
+from neurodeploy.pipeline import Evaluation, Samples, refusals
 from neurodeploy.results import RunResult
 
 if TYPE_CHECKING:
@@ -93,6 +93,9 @@ def of_model(model: CompiledModel) -> Plain:
         "output": program.output,
         "placement": _placement(placement),
         **_deviations(program.deviations),
+        "refused_by": {
+            executor: [asdict(finding) for finding in findings] for executor, findings in refusals(model).items()
+        },
         "certificates": list(model.certificates),
         "provenance": model.provenance,
     }

@@ -16,14 +16,15 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
+from neurodeploy.engine.chip import not_on_chip
 from neurodeploy.engine.real import State, apply, lif_step, run_real
 from neurodeploy.engine.synapses import add, facing_sources, shape_of
-from neurodeploy.errors import Finding, UnsupportedError, raise_all
+from neurodeploy.errors import UnsupportedError, raise_all
 from neurodeploy.ir.network import Edge, Network
 from neurodeploy.ir.nodes import LIF, Conv, Input, Linear, Node, Reset, Shape, SparseLinear
 from neurodeploy.ir.program import (
@@ -114,19 +115,6 @@ def as_network(program: Program) -> Network:
         alpha = None if population.cell.alpha is None else values["alpha"]
         nodes[name] = LIF(population.shape, values["beta"], values["threshold"], population.cell.reset, alpha)
     return Network(nodes, tuple(edges), program.input.name, program.output)
-
-
-def not_on_chip(program: Program) -> Iterator[Finding]:
-    """Say which populations no neuron model of sPyNNaker computes."""
-    for population in program.populations:
-        if population.cell.reset not in (Reset.ZERO, Reset.ZERO_NEXT_STEP):
-            yield Finding(
-                "ND330",
-                population.name,
-                f"reset {population.cell.reset.value}",
-                "sPyNNaker's cells are set to a voltage by a spike; none has a threshold subtracted",
-                "run it on nest or brian2, train with reset to zero, or compile with --allow ND235",
-            )
 
 
 def _run_chunk(

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
-from neurodeploy import pipeline
+from neurodeploy import display, pipeline, summary
 from neurodeploy.backends import spinnaker, spinnaker2
 from neurodeploy.backends.spinnaker import chip
 from neurodeploy.backends.spinnaker.quantize import UNSIGNED_16
 from neurodeploy.backends.spinnaker2 import SIGNED_8
-from neurodeploy.errors import CapacityError, UsageError
+from neurodeploy.errors import CapacityError, UnsupportedError, UsageError
 from neurodeploy.evaluation import activity, energy
 from neurodeploy.hardware import HardwareProfile, load_profile, profile_from_tables
 from neurodeploy.ir.nodes import Reset
 from neurodeploy.ir.program import S1615, U032, Cell
+from tests.property.test_quantize import network
 from tests.spinnaker_networks import convolutional, dense, spikes
 
 
@@ -145,3 +148,19 @@ def test_a_spike_fetches_a_row_per_core_and_sign() -> None:
     first, second = counted.layers
     assert first.rows == 4 * int(samples.inputs.sum(dtype=int)) > 0
     assert second.rows == 2 * int(result.spikes["lif0"].sum(dtype=int)) > 0
+
+
+def test_compiling_says_which_executors_refuse_the_program(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A threshold subtracted together with a current: Brian2 and the engine alone; a reset to zero: all of them."""
+    for reset, refusing in ((Reset.SUBTRACT_NEXT_STEP, {"nest", "spynnaker", "engine-s16.15"}), (Reset.ZERO, set())):
+        model = pipeline.compile(network(3, reset, True, False, False), "spinnaker1")
+        silence = pipeline.Samples("none", np.zeros((3, 1, *model.program.input.shape)), None)
+        refused = pipeline.refusals(model)
+        assert set(refused) == refusing
+        for executor in refusing - {"spynnaker"}:  # which first of all needs a machine
+            with pytest.raises(UnsupportedError, match=refused[executor][0].code):
+                pipeline.run(model, silence, on=executor)
+        plain = summary.of_model(model) | {"artifact": str(tmp_path)}
+        display.show_compiled(Console(width=200), plain)
+        printed = capsys.readouterr().out
+        assert {name for name in pipeline.executors(model.profile) if f"{name} refuses it" in printed} == refusing

@@ -17,6 +17,7 @@ from neurodeploy.backends.loihi2.run import run
 from neurodeploy.backends.payloads import payloads
 from neurodeploy.errors import Finding
 from neurodeploy.ir.network import Network
+from neurodeploy.ir.program import Program
 
 EXECUTORS = ("lava", "lava-models")
 """What runs a program beside the engine: Lava's runtime, and its process models without it."""
@@ -31,6 +32,11 @@ def substitute(network: Network, allow: Collection[str], inputs: np.ndarray | No
     return network
 
 
+def refusals(program: Program, executor: str) -> list[Finding]:
+    """Return why an executor cannot run a compiled program: none, since what Loihi cannot say is not compiled."""
+    return []
+
+
 def missing(executor: str) -> Finding | None:
     """Return what keeps one of `EXECUTORS` from running here, or None: all need the same package."""
     return availability()
@@ -38,5 +44,5 @@ def missing(executor: str) -> Finding | None:
 
 __all__ = [
     "AUTHORITIES", "EXECUTORS", "FORMS", "frozen_program", "integer_program", "learn", "missing", "payloads", "place",
-    "quantize", "real_weights", "run", "substitute",
+    "quantize", "real_weights", "refusals", "run", "substitute",
 ]  # fmt: skip

@@ -6,6 +6,7 @@ of them.
 
 from neurodeploy.backends.payloads import payloads
 from neurodeploy.backends.spinnaker.availability import missing
+from neurodeploy.backends.spinnaker.cells import MODELS, inexpressible
 from neurodeploy.backends.spinnaker.learn import learn
 from neurodeploy.backends.spinnaker.mapping import map_onto
 from neurodeploy.backends.spinnaker.place import place
@@ -13,6 +14,9 @@ from neurodeploy.backends.spinnaker.quantize import quantize
 from neurodeploy.backends.spinnaker.run import run
 from neurodeploy.backends.spinnaker.script import script as emit
 from neurodeploy.backends.spinnaker.substitute import substitute
+from neurodeploy.engine.chip import not_on_chip
+from neurodeploy.errors import Finding
+from neurodeploy.ir.program import Program
 
 EXECUTORS = ("nest", "brian2", "spynnaker", "engine-s16.15")
 """What runs a program beside the engine: PyNN's simulators, the machine's own tool chain, and its arithmetic."""
@@ -21,6 +25,12 @@ AUTHORITIES = ("nest", "brian2")
 
 FORMS = ("pynn-script",)
 """As what a program can be written for other tools."""
+
+
+def refusals(program: Program, executor: str) -> list[Finding]:
+    """Return why one of `EXECUTORS` has no exact cells for a program; nothing where it runs it as it is."""
+    return list(inexpressible(program, executor) if executor in MODELS else not_on_chip(program))
+
 
 __all__ = [
     "AUTHORITIES",
@@ -33,6 +43,7 @@ __all__ = [
     "payloads",
     "place",
     "quantize",
+    "refusals",
     "run",
     "substitute",
 ]

@@ -12,7 +12,6 @@ import json
 import os
 import zipfile
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from textwrap import indent
 
@@ -20,6 +19,7 @@ import numpy as np
 
 from neurodeploy.backends.spinnaker import chip
 from neurodeploy.backends.spinnaker.connections import Connections, connections_of
+from neurodeploy.engine.chip import not_on_chip
 from neurodeploy.errors import Finding, UnsupportedError, UsageError, raise_all
 from neurodeploy.ir.nodes import Reset
 from neurodeploy.ir.program import S1615, U032, Cell, ConvSynapses, Population, Program, Projection
@@ -79,7 +79,6 @@ def script(program: Program, inputs: np.ndarray, title: str, name: str = "net") 
     Raises:
         UnsupportedError: ND330 for every population whose cell the chip does not have.
     """
-    not_on_chip = import_module("neurodeploy.engine.cells").not_on_chip  # Numba's; no worker in another Python has it
     raise_all(UnsupportedError, list(not_on_chip(program)))
     latency = {simulator: latencies(program, simulator) for simulator in SIMULATORS}
     arrays: dict[str, np.ndarray] = {"input": inputs.reshape(*inputs.shape[:2], -1)}

@@ -4,7 +4,7 @@ Its software stack is not public in a form that could be tested here. Its profil
 """
 
 from neurodeploy.backends.payloads import payloads
-from neurodeploy.backends.spinnaker import AUTHORITIES, missing, run, substitute
+from neurodeploy.backends.spinnaker import AUTHORITIES, missing, refusals, run, substitute
 from neurodeploy.backends.spinnaker.quantize import WeightFormat
 from neurodeploy.backends.spinnaker.quantize import quantize as quantize_to
 from neurodeploy.backends.spinnaker2.place import place
@@ -26,5 +26,6 @@ def quantize(network: Network, ranges: dict[str, Ranges] | None = None) -> Progr
 
 
 __all__ = [
-    "AUTHORITIES", "EXECUTORS", "FORMS", "missing", "payloads", "place", "quantize", "run", "substitute",
+    "AUTHORITIES", "EXECUTORS", "FORMS", "missing", "payloads", "place", "quantize", "refusals", "run",
+    "substitute",
 ]  # fmt: skip
