@@ -418,14 +418,7 @@ def verify(
     against, process = against or chips.authorities[0], process or chips.proofs[0]
     refuse_unknown("authority on learning", against, chips.authorities)
     refuse_unknown("process", process, chips.proofs)
-    record = model.provenance.get("learning")
-    if record is None:
-        why, fix = "its rule, options and data are not recorded", "use an artefact that `neurodeploy learn` wrote"
-        raise UsageError(Finding("ND414", "learning", "this model has not learned on a target", why, fix))
-    options = chips.rules[record["rule"]].options
-    told = {name: tuple(each) if isinstance(each, list) else each for name, each in record["options"].items()}
-    told |= {"initial": "trained"}
-    task = _as_read_by(against, _task(model, record["rule"], record["arithmetic"], options(**told), record["data"]))
+    task, record = _as_recorded(model, against)
     training = datasets.load(record["data"], "train")
     numbers = on_target.chosen(training.labels, limit, record["classes"])
     inputs, labels = training.encode(task.encoding, numbers), training.labels[numbers]
@@ -433,15 +426,7 @@ def verify(
     spikes = task.spikes(payloads)
     ours = task.rule.engine.trajectory(program, spikes, labels)
     if against == "source":
-        if not task.rule.oracle:
-            why = f"{task.name} here is what a simulator makes of it, and no table of ours"
-            raise UsageError(Finding("ND401", against, "no authority on this rule", why, "verify against a simulator"))
-        if task.fixed:
-            why, fix = "the rule's table is in real numbers", "verify against lava, or learn with --arithmetic float"
-            raise UsageError(Finding("ND401", against, "no authority on integers", why, fix))
-        module, function = task.rule.oracle.split(":")
-        theirs = getattr(import_module(module), function)(program, spikes, labels, trajectory=True)[2]
-        expected = "the rule's table in PyTorch"
+        expected, theirs = "the rule's table in PyTorch", _by_table(task, program, spikes, labels)
     else:
         _refuse_executor(task, against)
         sent = spikes if task.body is None else payloads
@@ -463,6 +448,42 @@ def verify(
         **trajectories.compare(program, theirs, ours, task.rule.by_sample),
     }
     return replace(model, certificates=(*model.certificates, certificate)), certificate
+
+
+def _as_recorded(model: CompiledModel, against: str) -> tuple[Task, dict[str, Any]]:
+    """Return how a model learned, to be taken up again as it is, as an authority reads the rule; and the record of it.
+
+    Raises:
+        UsageError: ND414 when it has not learned.
+    """
+    record = model.provenance.get("learning")
+    if record is None:
+        why, fix = "its rule, options and data are not recorded", "use an artefact that `neurodeploy learn` wrote"
+        raise UsageError(Finding("ND414", "learning", "this model has not learned on a target", why, fix))
+    options = family_of(model).rules[record["rule"]].options
+    told = {name: tuple(each) if isinstance(each, list) else each for name, each in record["options"].items()}
+    told |= {"initial": "trained"}
+    task = _task(model, record["rule"], record["arithmetic"], options(**told), record["data"])
+    return _as_read_by(against, task), record
+
+
+def _by_table(task: Task, program: Any, spikes: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return the trajectory of the rule's table, read literally in PyTorch.
+
+    Raises:
+        UsageError: ND401 for a rule without a table, and for integers.
+    """
+    if not task.rule.oracle:
+        why = f"{task.name} here is what a simulator makes of it, and no table of ours"
+        raise UsageError(Finding("ND401", "source", "no authority on this rule", why, "verify against a simulator"))
+    if task.fixed:
+        why, fix = "the rule's table is in real numbers", "verify against lava, or learn with --arithmetic float"
+        raise UsageError(Finding("ND401", "source", "no authority on integers", why, fix))
+    module, function = task.rule.oracle.split(":")
+    trajectory: tuple[np.ndarray, ...] = getattr(import_module(module), function)(
+        program, spikes, labels, trajectory=True
+    )[2]
+    return trajectory
 
 
 def verification_error(certificate: dict[str, Any]) -> VerificationError | None:
