@@ -10,8 +10,8 @@ from importlib import import_module
 import numpy as np
 
 from neurodeploy.backends.spinnaker import cells, populations
+from neurodeploy.backends.spinnaker.availability import path_without_nest_config
 from neurodeploy.backends.spinnaker.recording import Record
-from neurodeploy.backends.spinnaker.run import path_without_nest_config
 from neurodeploy.ir.program import Program
 
 

@@ -190,12 +190,21 @@ def test_real_time_is_steps_of_a_millisecond() -> None:
 
 @needs_spynnaker
 def test_the_verbs_emit_and_map(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Text says what is where and that nothing ran; --json the same as values. PyNN's Python may be named."""
+    """Text says what is where and that nothing ran; --json the same as values.
+
+    PyNN's Python may be named; of this one's packages it sees neurodeploy alone.
+    """
     network = dense(64, 30, 10, bias=True)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("NEURODEPLOY_PYNN_PYTHON", sys.executable)
+    other = tmp_path_factory.mktemp("other") / "python"
+    other.write_text(f'#!/bin/sh\nls "$PYTHONPATH" > "{other}.seen"\nexec "{sys.executable}" "$@"\n')
+    other.chmod(0o755)
+    monkeypatch.setenv("NEURODEPLOY_PYNN_PYTHON", str(other))
     save_artifact(compiled(network), "model.ndc")
     assert cli.main(["emit", "model.ndc", "-o", "net.py", "--data", "digits", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["written"] == ["net.py", "net.npz"]
@@ -205,6 +214,7 @@ def test_the_verbs_emit_and_map(
     assert "virtual board, which runs nothing: no spikes" in text
     assert "energy    unavailable without --data" in text
     assert "all exactly the program's" in text
+    assert other.with_name("python.seen").read_text().split() == ["neurodeploy"]
     assert cli.main(["map", "model.ndc", "--data", "digits", "--json"]) == 0
     plain = json.loads(capsys.readouterr().out)
     assert plain["total"]["cores"] == plain["total"]["estimated_cores"] == 5

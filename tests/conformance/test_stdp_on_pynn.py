@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 
 from neurodeploy.backends.spinnaker import stdp
+from neurodeploy.backends.spinnaker.availability import PYTHON
 from neurodeploy.backends.spinnaker.learn import learn as learn_on_simulator
 from neurodeploy.engine import additive
 from neurodeploy.errors import UnsupportedError
@@ -136,6 +139,25 @@ def test_a_supervised_run_learns_the_same_and_names_the_simulator(on):
     first[0, 2, 4] += 1e-3
     wrong = trajectories.compare(given, (first, *rows[1:]), ours, by_sample=True)["first_divergence"]
     assert (wrong["sample"], wrong["synapses"], wrong["post"], wrong["pre"]) == (0, "lif1.forward", 2, 4)
+
+
+@pytest.mark.skipif(find_spec("nest") is None or find_spec("pyNN") is None, reason="pip install 'neurodeploy[pynn]'")
+def test_a_worker_that_learns_is_on_its_own(monkeypatch, tmp_path):
+    """PyNN finds nothing to compile with, and another interpreter is named and sees neurodeploy alone."""
+    for name, does in {
+        "nest-config": f'touch "{tmp_path}/compiled"',
+        "cmake": f'touch "{tmp_path}/compiled"',
+        "python": f'ls "$PYTHONPATH" > "{tmp_path}/seen"\nexec "{sys.executable}" "$@"',
+    }.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv(PYTHON, str(tmp_path / "python"))
+    given, spikes = program(), samples(1)
+    done, _ = learn_on_simulator(given, spikes, np.zeros(1, np.int64), on="nest")
+    assert done.executor.endswith(f"({PYTHON})")
+    assert (tmp_path / "seen").read_text().split() == ["neurodeploy"]
+    assert not (tmp_path / "compiled").exists()
 
 
 def test_a_deployed_network_answers_as_its_lowered_network_does():

@@ -12,7 +12,9 @@ import os
 import subprocess
 from functools import lru_cache
 from importlib.util import find_spec
+from pathlib import Path
 
+import neurodeploy
 from neurodeploy.errors import Finding
 
 PYTHON = "NEURODEPLOY_PYNN_PYTHON"
@@ -45,6 +47,35 @@ PROBE_S = 60.0
 def interpreter() -> str | None:
     """Return the Python that PyNN's simulators run in, or None for this one."""
     return os.environ.get(PYTHON) or None
+
+
+def named(executor: str) -> str:
+    """Return what a result says about who computed it: with the variable, where it was in another Python."""
+    return f"{executor} ({PYTHON})" if interpreter() else executor
+
+
+def environment(directory: Path) -> dict[str, str]:
+    """Return the variables that are a worker's own; another Python finds this package, and nothing else of this one.
+
+    Args:
+        directory: of the job.
+    """
+    variables = {"PATH": path_without_nest_config()}
+    if interpreter():
+        shown = directory / "packages"
+        shown.mkdir()
+        (shown / "neurodeploy").symlink_to(Path(neurodeploy.__file__).resolve().parent)
+        variables["PYTHONPATH"] = str(shown)
+    return variables
+
+
+def path_without_nest_config() -> str:
+    """Return PATH without the folders in which PyNN would find what it compiles its extensions of NEST with.
+
+    It would do so as it is imported, for a minute and into its own folder; no cell here is one of them.
+    """
+    folders = os.environ.get("PATH", "").split(os.pathsep)
+    return os.pathsep.join(folder for folder in folders if not (Path(folder) / "nest-config").is_file())
 
 
 def missing(executor: str) -> Finding | None:

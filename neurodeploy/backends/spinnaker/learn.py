@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from neurodeploy.backends.spinnaker import learning_job
-from neurodeploy.backends.spinnaker.availability import interpreter, missing
+from neurodeploy.backends.spinnaker.availability import environment, interpreter, missing, named
 from neurodeploy.backends.spinnaker.learning_job import LearningJob, LearningProgram
 from neurodeploy.backends.spinnaker.stdp_mapping import mapped_only
 from neurodeploy.backends.supervision import Progress, Worker, await_result, supervised
@@ -67,11 +67,11 @@ def learn(
         directory = Path(name)
         learning_job.write_learning_job(directory, job)
         worker = replace(WORKER, python=interpreter())
-        with supervised(worker, directory) as process:
+        with supervised(worker, directory, environment(directory)) as process:
             await_result(worker, process, directory, steps, progress, timeout_s)
         outcome = learning_job.read_learning_result(directory, len(program.weights))
     run = LearningRun(
-        outcome.version,
+        named(outcome.version),
         tuple(rows[-1] for rows in outcome.weights),
         outcome.predictions,
         spikes=None,

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.backends.spinnaker.availability import interpreter, missing
+from neurodeploy.backends.spinnaker.availability import environment, interpreter, missing
 from neurodeploy.backends.spinnaker.mapper import JOB, SCRIPT
 from neurodeploy.backends.spinnaker.script import script
 from neurodeploy.backends.supervision import CLOCK, RESULT, Worker, await_result, supervised
@@ -149,7 +149,7 @@ def _supervise(
         np.zeros(1, np.int64).tofile(directory / CLOCK)
         limit = LIMIT_S if timeout_s is None else timeout_s
         try:
-            with supervised(worker, directory, {"HOME": name}) as process:
+            with supervised(worker, directory, environment(directory) | {"HOME": name}) as process:
                 await_result(worker, process, directory, ceil(limit), None, limit)
         except BackendFailedError as error:
             raise _explained(directory, error) from error

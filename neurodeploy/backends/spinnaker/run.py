@@ -12,9 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-import neurodeploy
 from neurodeploy.backends.spinnaker import job
-from neurodeploy.backends.spinnaker.availability import PYTHON, interpreter, missing
+from neurodeploy.backends.spinnaker.availability import environment, interpreter, missing, named
 from neurodeploy.backends.spinnaker.cells import inexpressible
 from neurodeploy.backends.spinnaker.mapping import MACHINE, run_on_machine
 from neurodeploy.backends.spinnaker.schedule import Schedule
@@ -81,7 +80,7 @@ def run_on_simulator(
     shares = [job.Job(program, share, record_states, simulator) for share in np.array_split(samples, parts)]
     outcomes = _outcomes(shares, progress, timeout_s)
     spikes, currents, voltages = (_joined([arrays[kind] for arrays, _ in outcomes]) for kind in job.KINDS)
-    executor = outcomes[0][1]["executor"] + (f" ({PYTHON})" if interpreter() else "")
+    executor = named(outcomes[0][1]["executor"])
     seconds = max(float(about["seconds"]) for _, about in outcomes)
     return RunResult(executor, spikes, decide(spikes[program.output]), currents, voltages, seconds)
 
@@ -108,26 +107,6 @@ def _outcomes(shares: list[job.Job], progress: Progress | None, timeout_s: float
         return [
             job.read_result(directory, share.program) for share, (directory, _) in zip(shares, started, strict=True)
         ]
-
-
-def environment(directory: Path) -> dict[str, str]:
-    """Return the variables that are a worker's own; another Python finds this package, and nothing else of this one."""
-    variables = {"PATH": path_without_nest_config()}
-    if interpreter():
-        shown = directory / "packages"
-        shown.mkdir()
-        (shown / "neurodeploy").symlink_to(Path(neurodeploy.__file__).resolve().parent)
-        variables["PYTHONPATH"] = str(shown)
-    return variables
-
-
-def path_without_nest_config() -> str:
-    """Return PATH without the folders in which PyNN would find what it compiles its extensions of NEST with.
-
-    It would do so as it is imported, for a minute and into its own folder; no cell here is one of them.
-    """
-    folders = os.environ.get("PATH", "").split(os.pathsep)
-    return os.pathsep.join(folder for folder in folders if not (Path(folder) / "nest-config").is_file())
 
 
 def worker_for(simulator: str) -> Worker:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.backends.spinnaker.availability import interpreter, missing
+from neurodeploy.backends.spinnaker.availability import environment, interpreter, missing
 from neurodeploy.backends.spinnaker.learning_job import LearningJob, write_learning_job
 from neurodeploy.backends.spinnaker.mapping import LIMIT_S, VIRTUAL
 from neurodeploy.backends.supervision import RESULT, Worker, await_result, supervised
@@ -46,7 +46,7 @@ def map_learning(program: AdditiveProgram, inputs: np.ndarray, timeout_s: float 
         (directory / ".spynnaker.cfg").write_text(VIRTUAL)
         limit = LIMIT_S if timeout_s is None else timeout_s
         worker = replace(WORKER, python=interpreter())
-        with supervised(worker, directory, {"HOME": name}) as process:
+        with supervised(worker, directory, environment(directory) | {"HOME": name}) as process:
             await_result(worker, process, directory, int(limit), None, limit)
         return json.loads((directory / RESULT).read_text())  # type: ignore[no-any-return]
 
