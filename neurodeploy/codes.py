@@ -341,7 +341,8 @@ EXPLANATIONS: dict[str, str] = {
     "Lava or the reference engine every spike and state must be equal; against the source the difference must be "
     "within what the recorded roundings can explain. The likely cause is a guess from the values around it. The "
     "artefact keeps the certificate; if a fresh compilation differs too, it is our defect, so please report it.",
-    "ND401": "There is no executor, authority or backend of this name. `neurodeploy targets` shows what runs here.",
+    "ND401": "There is no executor, authority or backend of this name, or the target has none of the kind. "
+    "`neurodeploy targets` shows what runs here.",
     "ND402": "Images become input over time by an encoding, with which the network was trained, so it is never "
     "guessed. The model records none: save it with neurodeploy.save(..., encoding=...), compile it with --steps T "
     "(rate coding for spike input, direct current otherwise), or give data that are encoded already, as .npz.",

@@ -180,7 +180,8 @@ def emit(model: CompiledModel, samples: Samples, form: str = "pynn-script", name
     backend = backend_of(model.profile)
     if form not in backend.FORMS:
         known = ", ".join(backend.FORMS) or f"none for {model.profile.id}"
-        raise UsageError(Finding("ND409", form, "no such form", f"known are {known}", "use one of these"))
+        fix = "use one of these" if backend.FORMS else "compile for spinnaker1, whose programs can be PyNN scripts"
+        raise UsageError(Finding("ND409", form, "no such form", f"known are {known}", fix))
     payload = backend.payloads(model.program.input, samples.inputs)
     return backend.emit(model.program, payload, model.provenance["model"], name)
 
@@ -200,7 +201,12 @@ def map_onto(
     Raises:
         UsageError: ND401 when the target is not sPyNNaker's.
     """
-    refuse_unknown("executor", "spynnaker", executors(model.profile))
+    if "spynnaker" not in executors(model.profile):
+        what, why = (
+            "sPyNNaker does not map it",
+            "it places what is compiled for SpiNNaker 1; `inspect` shows our own plan",
+        )
+        raise UsageError(Finding("ND401", model.profile.id, what, why, "compile for spinnaker1"))
     backend = backend_of(model.profile)
     if samples is None:
         return backend.map_onto(model.program, configuration=configuration, timeout_s=timeout_s)
