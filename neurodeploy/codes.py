@@ -224,7 +224,8 @@ EXPLANATIONS: dict[str, str] = {
     "On SpiNNaker2, which is planned only, nothing learns.",
     # ND2xx: numbers and substitutions
     "ND150": "Spikes are all that enters a SpiNNaker machine, and no packet of theirs carries a value. Compile with an "
-    "encoding of spikes, --encoding rate --steps T for instance, and evaluate what that costs; or train with one.",
+    "encoding of spikes, --encoding rate --steps T for instance, and evaluate what that costs; or train with one, as a "
+    "network must be that reads an image row by row, or recordings.",
     "ND151": "A PyNN cell rests at 0 mV. With a threshold of zero or below it fires without input and never stops. "
     "Train with a positive threshold.",
     "ND152": "PyNN is told time constants, -dt / ln(beta) and -dt / ln(alpha), which are finite and positive for a "

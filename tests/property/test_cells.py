@@ -263,9 +263,13 @@ def test_what_no_cell_does_is_refused(change: dict, code: str) -> None:
         quantize(lower(replace(net, nodes=nodes)))
 
 
-def test_graded_input_is_refused() -> None:
-    with pytest.raises(UnsupportedError, match="ND150"):
-        quantize(lower(network(2, Reset.ZERO, False, False, True)))
+@pytest.mark.parametrize("kind", ["direct", "rows", "frames"])
+def test_graded_input_is_refused_with_what_helps(kind: str) -> None:
+    """What reads an image row by row, or recordings, has no other way in than that it was trained with."""
+    graded = replace(network(2, Reset.ZERO, False, False, True), encoding={"kind": kind, "steps": 8})
+    with pytest.raises(UnsupportedError, match="ND150") as refusal:
+        quantize(lower(graded))
+    assert ("--encoding rate" in refusal.value.findings[0].fix) == (kind == "direct")
 
 
 @pytest.mark.parametrize("synaptic", [False, True])

@@ -19,14 +19,19 @@ RESETS = (Reset.ZERO, Reset.ZERO_NEXT_STEP, Reset.SUBTRACT_NEXT_STEP)
 
 
 def input_is_spikes(network: Network) -> Iterator[Finding]:
-    """What enters a SpiNNaker machine is packets, which carry no value."""
+    """What enters a SpiNNaker machine is packets, which carry no value.
+
+    A network that reads rows or frames cannot be given the pixels of an image as rates instead.
+    """
     if network.input_node.kind is not InputKind.SPIKES:
+        over_time = (network.encoding or {}).get("kind") in ("rows", "frames")
+        trained = "train with an encoding of spikes"
         yield Finding(
             "ND150",
             network.place(network.input),
             "graded input",
             "spikes are all that enters a SpiNNaker machine, and none is graded",
-            "compile with --encoding rate --steps T, or train with an encoding of spikes",
+            trained if over_time else f"compile with --encoding rate --steps T, or {trained}",
         )
 
 
