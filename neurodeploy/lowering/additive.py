@@ -35,7 +35,7 @@ class AdditiveOptions:
         inhibition: in thresholds, at a random start; weights begin between 0 and w_max there.
         pause: silent steps after a sample.
         convention: whose reading of the rule the engine has, "nest" or "brian2"; on these it is theirs.
-        plastic: names of the populations whose synapses learn; none: the features'.
+        plastic: names of the populations whose synapses learn, of which only the features' can; none: theirs.
         initial: "trained" or "random": where weights begin.
         seed: of random weights.
     """
@@ -88,8 +88,7 @@ def program(network: Network, steps: int, options: AdditiveOptions, epoch: int =
         random = np.random.default_rng((options.seed, 0))
         weight = random.uniform(0, rule.w_max, weight.shape)
         inhibition = options.inhibition * theta * (np.eye(len(weight)) - 1)
-    plastic = not options.plastic or inner in options.plastic
-    features = _population(network, inner, RealSynapses(weight, plastic), RealSynapses(inhibition, False))
+    features = _population(network, inner, RealSynapses(weight, True), RealSynapses(inhibition, False))
     output = _population(network, outer, RealSynapses(maps(network, outer)[0].weight, False), None)
     seed = EPOCH_SEEDS * options.seed + epoch
     return AdditiveProgram((features, output), rule, options.convention, steps, options.pause, seed)
@@ -134,6 +133,9 @@ def misfits(network: Network, options: AdditiveOptions) -> Iterator[Finding]:
         return
     if network.input_node.kind is not InputKind.SPIKES:
         yield finding(network.input, "graded input", "pairs are of spikes")
+    if names[1] in options.plastic:
+        what, why = "an output that is to learn", "it counts features, with votes that are assigned afterwards"
+        yield Finding("ND156", network.place(names[1]), what, why, f"name {names[0]} with --plastic, or nothing")
     drawn = options.initial == "random"
     w_max = options.w_max * float(np.mean(network.populations[names[0]].threshold))
     for before, name, looped in ((network.input, names[0], True), (names[0], names[1], False)):
@@ -154,6 +156,11 @@ def misfits(network: Network, options: AdditiveOptions) -> Iterator[Finding]:
             (node.alpha is None, "a synaptic current", "compiled for neurons without"),
             (node.gain is None, "a gain of its own", "lowering folds gains into weights; this one is per neuron"),
             (np.unique(node.beta).size == 1, "neurons that decay differently", "features are of one kind"),
+            (
+                not looped or 0 < float(node.beta.flat[0]) < 1,
+                f"beta {float(node.beta.flat[0]):g}",
+                "it leaks in some time",
+            ),
             (not biased, "a bias", "a source in every step would hide the pairs"),
             (excitatory, f"weights outside 0 to {w_max:g}", "PyNN keeps weights that learn within 0 and w_max"),
         ):

@@ -185,6 +185,9 @@ def test_a_deployed_network_answers_as_its_lowered_network_does():
         ({"sizes": (16, 8, 8, 4)}, {}, "3 populations"),
         ({}, {"initial": "trained"}, "weights outside 0"),
         ({"bias": 0.1}, {"initial": "trained"}, "a bias"),
+        ({"beta": 0.0}, {}, "beta 0"),
+        ({}, {"plastic": ("lif2",)}, "an output that is to learn"),
+        ({}, {"plastic": ("lif1", "lif2")}, "an output that is to learn"),
     ],
 )
 def test_what_pynns_stdp_cannot_learn_is_refused(shape, options, reason):
