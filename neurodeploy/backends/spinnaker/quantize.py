@@ -178,8 +178,7 @@ def _weight_deviation(
     network: Network, feed: Feed, mantissa: np.ndarray, cell: Cell, scale: float, bits: int
 ) -> list[Deviation]:
     weights = weights_of(feed.node)
-    step = np.where(mantissa < 0, 2.0 ** cell.exponents[1], 2.0 ** cell.exponents[0]) / scale
-    error = float(np.abs(mantissa * step - weights).max(initial=0))
+    error = float(np.abs(mantissa * cell.steps(mantissa) / scale - weights).max(initial=0))
     if not error:
         return []
     return [

@@ -18,6 +18,7 @@ from textwrap import indent
 import numpy as np
 
 from neurodeploy.backends.spinnaker import chip
+from neurodeploy.backends.spinnaker.cells import MARGIN, capacitance
 from neurodeploy.backends.spinnaker.connections import Connections, connections_of
 from neurodeploy.engine.chip import not_on_chip
 from neurodeploy.errors import Finding, UnsupportedError, UsageError, raise_all
@@ -27,8 +28,6 @@ from neurodeploy.ir.program import S1615, U032, Cell, ConvSynapses, Population, 
 SIMULATORS = ("spiNNaker", "nest")
 TEMPLATE = Path(__file__).with_name("script.txt")
 """What every script has; `{{name}}` is replaced."""
-MARGIN = 2.0**-47
-"""By how much of itself NEST's threshold over a synaptic current is raised."""
 WORDS = {Reset.ZERO: "zero in the step of a spike", Reset.ZERO_NEXT_STEP: "zero in the step after a spike"}
 
 
@@ -138,19 +137,14 @@ def _latencies(latency: dict[str, dict[str, int] | None]) -> str:
 def nest_parameters(cell: Cell) -> dict[str, np.ndarray]:
     """Return what PyNN tells NEST, which computes in float64 and fires at v >= v_thresh.
 
-    A weight moves the membrane by itself where cm = (alpha - beta) / ln(alpha / beta), to within a few units of the
-    last place: a membrane that merely reaches its threshold must not fire for that. Without a synaptic current NEST
-    adds weights to the membrane.
+    Without a synaptic current it adds weights to the membrane; with one it is told what `cells` tells it.
     """
     theta = cell.theta / S1615
     told = chip.parameters(cell) | {"v_thresh": np.nextafter(theta, np.inf)}
     if cell.alpha is None:
         return told | {"cm": np.ones(())}
     beta, alpha = (np.maximum(decay, chip.DECAY_MIN) for decay in (cell.beta / S1615, cell.alpha / U032))
-    difference = (alpha - beta) / beta
-    ratio = np.where(difference < -0.5, np.log(alpha / beta), np.log1p(np.maximum(difference, -0.5)))
-    cm = beta * np.where(ratio == 0, 1.0, difference / np.where(ratio == 0, 1.0, ratio))
-    return told | {"cm": cm, "v_thresh": theta * (1 + MARGIN)}
+    return told | {"cm": capacitance(beta, alpha), "v_thresh": theta * (1 + MARGIN)}
 
 
 # the parts of the text
@@ -212,9 +206,8 @@ def _bias(program: Program, population: Population, arrays: dict[str, np.ndarray
 
 def _keep(entry: str, connections: Connections, cell: Cell, arrays: dict[str, np.ndarray]) -> None:
     """Keep connections in mV; weights are integers times powers of two, so that float32 holds them exactly."""
-    step = np.where(connections.weights < 0, 2.0 ** cell.exponents[1], 2.0 ** cell.exponents[0])
     arrays[f"{entry}/pre"], arrays[f"{entry}/post"] = connections.pre, connections.post
-    arrays[f"{entry}/weight"] = (connections.weights * step).astype(np.float32)
+    arrays[f"{entry}/weight"] = (connections.weights * cell.steps(connections.weights)).astype(np.float32)
 
 
 def kernel_obstacle(program: Program, projection: Projection) -> str:
