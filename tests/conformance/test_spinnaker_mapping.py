@@ -34,6 +34,7 @@ NETWORKS = {
     "recurrent, two cores": dense(100, 300, 10, alpha=0.75, bias=True, recurrent=True),
     "sparse": dense(300, 260, 10, density=0.05),
     "convolution": convolutional(),
+    "odd sizes": dense(30, 7, 1, bias=True),
 }
 needs_spynnaker = pytest.mark.skipif(find_spec("spynnaker") is None, reason="sPyNNaker is not installed")
 

@@ -100,6 +100,7 @@ class _Estimate:
         model = "delta" if population.cell.alpha is None else "exp"
         cells = min(population.size, self._per_core)
         total = self._value(f"sdram.core_{model}") + cells * self._value(f"sdram.cell_{model}")
+        total += cells % 2 * self._value("sdram.odd_cell")
         total += self._steps * (1 + ceil(cells / BITS_PER_WORD)) * self._value("sdram.spike_word")
         total += self._value("sdram.tables")
         blocks = list(self._blocks(population, cells))
