@@ -112,6 +112,16 @@ def test_energy_is_made_of_the_profiles_constants(mapped: tuple[CompiledModel, d
 
 
 @needs_spynnaker
+@needs_spynnaker
+def test_a_silent_sample_is_mapped() -> None:
+    """sPyNNaker 7.4.1 looks for the densest step of its sources, and fails where no neuron of one ever spikes."""
+    model = compiled(dense(6, 4, 2))
+    silent = pipeline.Samples("silence", np.zeros((STEPS, 1, 6), np.uint8), None)
+    report = pipeline.map_onto(model, silent)
+    assert report["energy"]["packets"] == 0
+    assert all(projection["differ"] == 0 for projection in report["projections"])
+
+
 def test_rows_are_sorted_as_sPyNNaker_sorts_them() -> None:
     """What replaces its slow step returns the same rows, empty and overlong ones among them."""
     from spynnaker.pyNN.models.neuron.synapse_dynamics.abstract_sdram_synapse_dynamics import (
