@@ -1,9 +1,10 @@
 """How much happened: spikes, synaptic operations and neuron updates, counted from the recorded spikes.
 
-synops of a projection = sum over its sources of (spikes x fan-out); every stored synapse counts, zeros of dense
-synapses included, because the chip processes them. Recurrent projections do not deliver a sample's last step. A neuron
-update is one neuron in one step: Loihi updates every neuron at every step. A row is what one spike makes one core look
-up, of excitatory or of inhibitory synapses: SpiNNaker fetches it from the chip's memory.
+synops of a projection = sum over its sources of (spikes x fan-out); every synapse counts that the chip processes: on
+Loihi zeros of dense synapses too, on SpiNNaker, which stores none, also those of a bias, whose source spikes in every
+step. Recurrent projections do not deliver a sample's last step. A neuron update is one neuron in one step: Loihi
+updates every neuron at every step. A row is what one spike makes one core look up, of excitatory or of inhibitory
+synapses: SpiNNaker fetches it from the chip's memory.
 """
 
 from __future__ import annotations
@@ -14,7 +15,16 @@ from math import prod
 
 import numpy as np
 
-from neurodeploy.ir.program import BIAS, Cell, ConvSynapses, DenseSynapses, Program, Projection, SparseSynapses
+from neurodeploy.ir.program import (
+    BIAS,
+    Cell,
+    ConvSynapses,
+    DenseSynapses,
+    Neuron,
+    Program,
+    Projection,
+    SparseSynapses,
+)
 from neurodeploy.results import RunResult
 
 
@@ -74,8 +84,14 @@ def count(program: Program, payload: np.ndarray, result: RunResult, cores: Mappi
             source = payload if entered else result.spikes[projection.source]
             form = FORMATS[type(projection.synapses)]
             delivered = source[:-1] if projection.recurrent else source
-            synops[form] = synops.get(form, 0) + _operations(projection, delivered)
-            rows += int(np.count_nonzero(delivered)) * placed_on * _kinds(projection)
+            zeros = isinstance(population.neuron, Neuron)
+            synops[form] = synops.get(form, 0) + _operations(projection, delivered, zeros)
+            rows += int(np.count_nonzero(delivered)) * placed_on * _kinds(projection.synapses.mantissa)
+        if isinstance(population.neuron, Cell) and np.any(population.neuron.bias):
+            bias = np.broadcast_to(population.neuron.bias, population.size)
+            form = FORMATS[DenseSynapses]
+            synops[form] = synops.get(form, 0) + steps * samples * int(np.count_nonzero(bias))
+            rows += steps * samples * placed_on * _kinds(bias)
         fired = result.spikes[population.name]
         spikes, updates = int(fired.sum(dtype=np.int64)), population.size * steps * samples
         layers.append(Layer(population.name, population.size, spikes, synops, updates, spikes / updates, rows))
@@ -94,37 +110,41 @@ FORMATS = {DenseSynapses: "dense", SparseSynapses: "sparse", ConvSynapses: "conv
 """The synapse formats by the names that energy models use."""
 
 
-def _kinds(projection: Projection) -> int:
-    """Return whether a projection has excitatory synapses plus whether it has inhibitory ones."""
-    mantissa = projection.synapses.mantissa
+def _kinds(mantissa: np.ndarray) -> int:
+    """Return whether there are excitatory synapses plus whether there are inhibitory ones."""
     return int(np.any(mantissa > 0)) + int(np.any(mantissa < 0))
 
 
-def fan_out(projection: Projection, pre: int) -> np.ndarray:
-    """Return how many stored synapses each source has, int64 (pre,)."""
+def fan_out(projection: Projection, pre: int, zeros: bool = True) -> np.ndarray:
+    """Return how many synapses each source has, int64 (pre,).
+
+    Args:
+        zeros: whether weights of zero are synapses.
+    """
+    kept = np.ones(projection.synapses.mantissa.shape, bool) if zeros else projection.synapses.mantissa != 0
     match projection.synapses:
-        case DenseSynapses(mantissa):
-            return np.full(pre, mantissa.shape[0], np.int64)
+        case DenseSynapses():
+            return kept.sum(0)
         case SparseSynapses(_, indices, _):
-            return np.bincount(indices, minlength=pre).astype(np.int64)
+            return np.bincount(indices[kept], minlength=pre).astype(np.int64)
         case ConvSynapses() as conv:
-            return _conv_fan_out(conv)
+            return _conv_fan_out(conv, kept)
 
 
-def _conv_fan_out(conv: ConvSynapses) -> np.ndarray:
-    """Return per input pixel the number of output pixels that see it, times the output channels of its group."""
-    _, height, width = conv.input_shape
+def _conv_fan_out(conv: ConvSynapses, kept: np.ndarray) -> np.ndarray:
+    """Return per input pixel, over the kernel's places, the output pixels that see it there times their channels."""
+    channels, height, width = conv.input_shape
     (sy, sx), (py, px), (dy, dx) = conv.stride, conv.padding, conv.dilation
     rows, columns = conv.output_shape[1:]
-    seen = np.zeros((height + 2 * py, width + 2 * px), np.int64)
-    for y in range(conv.mantissa.shape[2]):
-        for x in range(conv.mantissa.shape[3]):
-            seen[y * dy :, x * dx :][: sy * (rows - 1) + 1 : sy, : sx * (columns - 1) + 1 : sx] += 1
-    plane = seen[py : py + height, px : px + width] * (conv.output_shape[0] // conv.groups)
-    return np.broadcast_to(plane, conv.input_shape).reshape(-1)
+    reads = kept.reshape(conv.groups, -1, *kept.shape[1:]).sum(1).reshape(channels, *kept.shape[2:], 1, 1)
+    seen = np.zeros((channels, height + 2 * py, width + 2 * px), np.int64)
+    for y, x in np.ndindex(kept.shape[2:]):
+        there = seen[:, y * dy :, x * dx :][:, : sy * (rows - 1) + 1 : sy, : sx * (columns - 1) + 1 : sx]
+        there += reads[:, y, x]
+    return seen[:, py : py + height, px : px + width].reshape(-1)
 
 
-def _operations(projection: Projection, source: np.ndarray) -> int:
+def _operations(projection: Projection, source: np.ndarray, zeros: bool) -> int:
     pre = prod(source.shape[2:])
     events = np.count_nonzero(source.reshape(-1, pre), axis=0)
-    return int(events.astype(np.int64) @ fan_out(projection, pre))
+    return int(events.astype(np.int64) @ fan_out(projection, pre, zeros))

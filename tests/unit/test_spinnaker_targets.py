@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,10 @@ from neurodeploy.backends.spinnaker2 import SIGNED_8
 from neurodeploy.errors import CapacityError, UnsupportedError, UsageError
 from neurodeploy.evaluation import activity, energy
 from neurodeploy.hardware import HardwareProfile, load_profile, profile_from_tables
-from neurodeploy.ir.nodes import Reset
+from neurodeploy.ir.nodes import Conv, Linear, Reset
 from neurodeploy.ir.program import S1615, U032, Cell
 from tests.property.test_quantize import network
-from tests.spinnaker_networks import convolutional, dense, spikes
+from tests.spinnaker_networks import STEPS, convolutional, dense, spikes
 
 
 def changed(name: str, **values: Any) -> HardwareProfile:
@@ -164,3 +165,26 @@ def test_compiling_says_which_executors_refuse_the_program(tmp_path: Path, capsy
         display.show_compiled(Console(width=200), plain)
         printed = capsys.readouterr().out
         assert {name for name in pipeline.executors(model.profile) if f"{name} refuses it" in printed} == refusing
+
+
+@pytest.mark.parametrize("net", [dense(20, 30, 10, bias=True), convolutional()], ids=["dense", "convolution"])
+def test_counted_synapses_are_those_of_the_script(net: Any) -> None:
+    """Weights of zero are none, and a bias is a source that fires in every step and whose rows are fetched too."""
+    maps = {name: node for name, node in net.nodes.items() if isinstance(node, Linear | Conv)}
+    thinned = {name: replace(node, weight=node.weight * (np.abs(node.weight) > 0.1)) for name, node in maps.items()}
+    model = pipeline.compile(replace(net, nodes=net.nodes | thinned), "spinnaker1")
+    samples = pipeline.Samples("random", spikes(net), None)
+    result = pipeline.run(model, samples)
+    counted = pipeline.evaluate(model, samples, result).activity
+    arrays = pipeline.emit(model, samples).arrays
+    for layer, source in zip(counted.layers, (samples.inputs, result.spikes["lif0"]), strict=True):
+        (projection,) = model.program.incoming(layer.name)
+        sent = source.reshape(STEPS * 2, -1).sum(0, dtype=int)
+        expected = int(sent[arrays[f"synapses/{projection.name}/pre"]].sum())
+        rows = 2 * int(sent.sum())
+        if f"bias/{layer.name}/weight" in arrays:
+            weight = arrays[f"bias/{layer.name}/weight"]
+            expected += STEPS * 2 * weight.size
+            rows += STEPS * 2 * np.unique(np.sign(weight)).size
+        assert sum(layer.synops.values()) == expected
+        assert layer.rows == rows
