@@ -301,7 +301,8 @@ EXPLANATIONS: dict[str, str] = {
     "ND302": "From NumPy 2.4 on, arrays of one element no longer become scalars, and parts of Lava 0.10.0 hang.",
     "ND303": "Lava's runtime runs in a child process, and that process ended without a result. Its last lines, with "
     "the traceback that Lava itself does not show, are part of the message.",
-    "ND304": "Lava's runtime took longer than allowed, or made no step for two minutes. All it had started was ended.",
+    "ND304": "Lava's runtime took longer than --timeout allows, or, without one, made no step for two minutes. All it "
+    "had started was ended.",
     "ND305": "In Lava each connection takes exactly one step, so a population starts one step after whatever feeds it. "
     "The program's latencies say otherwise, which a compiled program never does.",
     "ND306": "Lava 0.10's Conv stores a weight exponent and does not apply it, so the result would differ silently.",
@@ -311,8 +312,9 @@ EXPLANATIONS: dict[str, str] = {
     "sPyNNaker (the extra spinnaker). `neurodeploy targets` shows what runs on this machine.",
     "ND311": "A simulator of PyNN's runs in a child process, and that process ended without a result. Its last lines "
     "are part of the message.",
-    "ND312": "A simulator of PyNN's took longer than allowed, or made no step for two minutes. All it had started was "
-    "ended. Brian2 takes a fixed time per step and layer; NEST takes longer the more spikes there are.",
+    "ND312": "A simulator of PyNN's took longer than --timeout allows, or, without one, made no step for two minutes. "
+    "All it had started was ended. Brian2 takes a fixed time per step and layer; NEST takes longer the more spikes "
+    "there are.",
     "ND313": "The run was called with inputs of another shape than (step, sample, *input), or an unknown executor; or "
     "populations were to be built for a backend of PyNN's other than NEST and Brian2.",
     "ND314": "NEURODEPLOY_PYNN_PYTHON names the interpreter that PyNN's simulators run in, where they cannot share an "

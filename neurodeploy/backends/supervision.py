@@ -149,6 +149,7 @@ def await_result(
 
     Args:
         total: time steps it is to take.
+        timeout_s: the one limit, in seconds, if named; otherwise it may neither be slow nor stand still.
 
     Raises:
         BackendFailedError: `worker.failed` when it ended without one, `worker.late` when it is too slow or stands
@@ -171,7 +172,7 @@ def await_result(
             raise BackendFailedError(
                 _too_long(worker, directory, f"{worker.counts} {done} of {total} after {limit:g} s")
             )
-        if now - last_change > STALL_S:
+        if timeout_s is None and now - last_change > STALL_S:
             stands = f"no {worker.counts} for {now - last_change:.0f} s at {done} of {total}"
             raise BackendFailedError(_too_long(worker, directory, stands))
         time.sleep(POLL_S)
@@ -201,7 +202,7 @@ def _too_long(worker: Worker, directory: Path, what: str) -> Finding:
         worker.name,
         f"given up: {what}; its last lines:\n{last_lines(directory)}",
         "a simulator that waits for one of its own processes waits for ever",
-        "give more time with timeout_s, run fewer samples, or use the engine",
+        "give more time with --timeout (timeout_s in Python), run fewer samples, or use the engine",
     )
 
 

@@ -56,9 +56,9 @@ def _pauses(groups: list[Any], schedule: Schedule, progress: Callable[[int], Non
     held = [group.variables[name].get_value() for group in groups for name in STATES if name in group.variables]
 
     def hold() -> None:
-        sample, step = divmod(round(float(clock.t / brian2.ms) / STEP_MS), schedule.period)
-        if step == 0:
-            progress(sample * schedule.period)
+        now = round(float(clock.t / brian2.ms) / STEP_MS)
+        progress(now)
+        step = now % schedule.period
         if step < FIRST_STEP - 1 or step > schedule.busy:
             for values in held:
                 values[:] = 0
