@@ -13,10 +13,11 @@ def not_on_chip(program: Program) -> Iterator[Finding]:
     """Say which populations no neuron model of sPyNNaker computes."""
     for population in program.populations:
         if population.cell.reset not in (Reset.ZERO, Reset.ZERO_NEXT_STEP):
+            simulators = "nest or brian2" if population.cell.alpha is None else "brian2"
             yield Finding(
                 "ND330",
                 population.name,
                 f"reset {population.cell.reset.value}",
                 "sPyNNaker's cells are set to a voltage by a spike; none has a threshold subtracted",
-                "run it on nest or brian2, train with reset to zero, or compile with --allow ND235",
+                f"run it on {simulators}, train with reset to zero, or compile with --allow ND235",
             )

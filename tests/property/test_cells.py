@@ -240,9 +240,11 @@ def chip(cell: Cell, neuron: int, arrives: list[tuple[int, int]]) -> tuple[list[
     return spikes, seen, voltages
 
 
-def test_what_no_cell_of_the_chip_does_is_refused_in_its_arithmetic() -> None:
-    program = quantize(lower(network(2, Reset.SUBTRACT_NEXT_STEP, False, False, False)))
-    with pytest.raises(UnsupportedError, match="ND330"):
+@pytest.mark.parametrize(("synaptic", "simulators"), [(False, "nest or brian2"), (True, "brian2")])
+def test_what_no_cell_of_the_chip_does_is_refused_in_its_arithmetic(synaptic: bool, simulators: str) -> None:
+    """And whoever has such a cell is named."""
+    program = quantize(lower(network(2, Reset.SUBTRACT_NEXT_STEP, synaptic, False, False)))
+    with pytest.raises(UnsupportedError, match=f"(?s)ND330.*run it on {simulators},"):
         run_cells(program, spikes_for(program), arithmetic="s16.15")
 
 
