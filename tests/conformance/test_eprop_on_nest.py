@@ -94,6 +94,15 @@ def test_nests_read_out_is_the_engines(shape):
     assert np.abs(expected).min() > 1e-3
 
 
+@needs_nest
+def test_a_neuron_alone_has_no_synapse_to_itself():
+    """Recurrence of one neuron is none, in NEST as in the engine."""
+    given, (spikes, labels) = program(sizes=(16, 1, 4), recurrent=True), samples(3)
+    _, theirs = on_nest(given, spikes, labels)
+    assert apart(theirs, episodic.trajectory(given, spikes, labels)) < TOLERANCE
+    assert not np.any(theirs[1])
+
+
 def in_pieces(given: EpisodicProgram, spikes: np.ndarray, labels: np.ndarray) -> tuple:
     """Run with the network built anew every three samples; return what `run` does and the steps it told of."""
     eprop.CELL_STEPS = 3 * given.period * 16

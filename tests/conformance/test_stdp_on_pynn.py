@@ -141,6 +141,17 @@ def test_a_supervised_run_learns_the_same_and_names_the_simulator(on):
     assert (wrong["sample"], wrong["synapses"], wrong["post"], wrong["pre"]) == (0, "lif1.forward", 2, 4)
 
 
+@pytest.mark.parametrize("on", SIMULATORS)
+@pytest.mark.parametrize("sizes", [(1, 3, 2), (4, 1, 2)], ids=str)
+def test_one_input_and_one_feature_learn_too(pool, on, sizes):
+    options = replace(LIVELY, convention=on, w_max=2.0)
+    given = additive_program(network(sizes, recurrent=True, reset=Reset.ZERO), STEPS, options)
+    spikes = (np.random.default_rng(1).random((3, STEPS, sizes[0])) < 0.5).astype(np.uint8)
+    rows, fired = run(pool, given, spikes, on, trajectory=True)
+    assert fired.any()
+    assert np.abs(np.stack(rows) - additive.trajectory(given, spikes, np.zeros(3))[0]).max() < 1e-12
+
+
 @pytest.mark.skipif(find_spec("nest") is None or find_spec("pyNN") is None, reason="pip install 'neurodeploy[pynn]'")
 def test_a_worker_that_learns_is_on_its_own(monkeypatch, tmp_path):
     """PyNN finds nothing to compile with, and another interpreter is named and sees neurodeploy alone."""

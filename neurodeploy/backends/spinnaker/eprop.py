@@ -214,10 +214,11 @@ def _teach(nest: Any, program: EpisodicProgram, outputs: Any, labels: np.ndarray
 
 
 def _weights(nest: Any, pre: Any, post: Any, synapses: RealSynapses) -> np.ndarray:
-    """Return the weights (post, pre) that there are now."""
-    if not synapses.plastic:
+    """Return the weights (post, pre) that there are now; a neuron alone has none to itself."""
+    connections = nest.GetConnections(pre, post)
+    if not synapses.plastic or not len(connections):
         return synapses.weight
-    found = nest.GetConnections(pre, post).get(["source", "target", "weight"])
+    found = connections.get(["source", "target", "weight"])
     matrix = np.zeros(synapses.weight.shape)
     places = np.subtract(found["target"], post[0].global_id), np.subtract(found["source"], pre[0].global_id)
     matrix[places] = found["weight"]

@@ -43,7 +43,8 @@ def run(
     """
     sim = _fresh(on)
     times = _spike_times(program, spikes)
-    source = sim.Population(program.inputs, sim.SpikeSourceArray(spike_times=times), label="input")
+    source = sim.Population(program.inputs, sim.SpikeSourceArray(spike_times=[]), label="input")
+    source.set(spike_times=times if len(times) > 1 else times[0])  # PyNN 0.13 takes no list of one for Brian2
     features = features_of(program, sim, on)
     features.record("spikes")
     plastic = connect(program, sim, on, source, features)
