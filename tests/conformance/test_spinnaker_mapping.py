@@ -165,14 +165,16 @@ def test_failures_come_back_as_findings(tmp_path: Path) -> None:
 
 @needs_spynnaker
 def test_no_spikes_are_promised_of_a_virtual_board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`run --on spynnaker` wants a machine: none named, or a virtual one, is refused and points to the plan."""
+    """`run --on spynnaker` wants a machine: none named, as `targets` says, or a virtual one, is refused."""
     network = dense(4, 3, 2)
     model, samples = compiled(network), pipeline.Samples("random", spikes(network, 1), None)
     monkeypatch.delenv("NEURODEPLOY_SPYNNAKER_CFG", raising=False)
     with pytest.raises(UnsupportedError, match="neurodeploy map"):
         pipeline.run(model, samples, on="spynnaker")
+    assert pipeline.availability(model.profile)["spynnaker"].code == "ND344"
     (tmp_path / "virtual.cfg").write_text(VIRTUAL)
     monkeypatch.setenv("NEURODEPLOY_SPYNNAKER_CFG", str(tmp_path / "virtual.cfg"))
+    assert pipeline.availability(model.profile)["spynnaker"] is None
     with pytest.raises(UnsupportedError, match="virtual board"):
         pipeline.run(model, samples, on="spynnaker")
 

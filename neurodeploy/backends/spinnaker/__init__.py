@@ -5,10 +5,10 @@ of them.
 """
 
 from neurodeploy.backends.payloads import payloads
-from neurodeploy.backends.spinnaker.availability import missing
+from neurodeploy.backends.spinnaker import availability
 from neurodeploy.backends.spinnaker.cells import MODELS, inexpressible
 from neurodeploy.backends.spinnaker.learn import learn
-from neurodeploy.backends.spinnaker.mapping import map_onto
+from neurodeploy.backends.spinnaker.mapping import map_onto, missing_machine
 from neurodeploy.backends.spinnaker.place import place
 from neurodeploy.backends.spinnaker.quantize import quantize
 from neurodeploy.backends.spinnaker.run import run
@@ -25,6 +25,11 @@ AUTHORITIES = ("nest", "brian2")
 
 FORMS = ("pynn-script",)
 """As what a program can be written for other tools."""
+
+
+def missing(executor: str) -> Finding | None:
+    """Return what keeps one of `EXECUTORS` from running programs here, or None; mapping needs no machine."""
+    return availability.missing(executor) or (missing_machine() if executor == "spynnaker" else None)
 
 
 def refusals(program: Program, executor: str) -> list[Finding]:

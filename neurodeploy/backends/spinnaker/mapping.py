@@ -6,6 +6,7 @@ A virtual board is planned and filled like a real one and runs nothing: no spike
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from collections.abc import Iterator
 from math import ceil
@@ -180,6 +181,11 @@ def _explained(directory: Path, error: BackendFailedError) -> Exception:
         if sign in raised["raised"] or sign in message:
             return CapacityError(Finding("ND342", "sPyNNaker", f"{raised['raised'][0]}: {message}", why, fix))
     return error
+
+
+def missing_machine() -> Finding | None:
+    """Return what keeps spikes from coming back: that the environment names no machine."""
+    return None if os.environ.get(MACHINE) else _no_machine("no configuration names a machine")
 
 
 def _no_machine(what: str) -> Finding:
