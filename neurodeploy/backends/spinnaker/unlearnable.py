@@ -81,4 +81,4 @@ def lacking(rule: str) -> list[Finding]:
 def unable(rule: str, executor: str) -> Finding:
     """Return why one executor does not learn by a rule that others of the family learn by."""
     why = UNABLE.get((rule, executor), "it computes networks as they are compiled, and nothing there changes a weight")
-    return Finding("ND155", executor, f"it does not learn by {rule}", why, "use --on nest, or --on engine")
+    return Finding("ND155", executor, f"it does not learn by {rule}", why, "use nest or the engine in its place")
