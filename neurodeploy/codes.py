@@ -286,9 +286,10 @@ EXPLANATIONS: dict[str, str] = {
     "ND232": "Rounding, always recorded: the threshold becomes a number with 15 bits after the point, in mV.",
     "ND233": "Rounding, always recorded: a bias becomes the weights of a source that fires in every step, with 16 bits "
     "like all others.",
-    "ND234": "SpiNNaker's membrane is an s16.15 number that ends at 65,536 mV and wraps there. The worst case over all "
-    "inputs would reach that far, and a smaller scale would leave the threshold too few bits. Train with more leak or "
-    "smaller weights if the engine's s16.15 differs from its real numbers.",
+    "ND234": "SpiNNaker's membrane is an s16.15 number that ends at 65,536 mV and wraps there, and so is what a step's "
+    "current would draw it to if it lasted. The worst case over all inputs would reach that far, and a smaller scale "
+    "would leave the threshold too few bits. Train with more leak or smaller weights; what the machine does beyond its "
+    "numbers no engine here shows.",
     "ND235": "Substitution, made only where it is allowed: a reset to zero in place of subtracting the threshold, "
     "which no cell of the machine does. NEST and Brian2 need no substitute. Where the user accepts it, the spikes that "
     "differ are counted on calibration data, and every report carries the code.",

@@ -61,6 +61,21 @@ def test_whatever_arrives_in_a_step_fits_sixteen_bits(net: Network, biased: floa
     assert all(np.abs(v).max() < 2.0**16 for v in voltages.values())
 
 
+@pytest.mark.parametrize("alpha", [None, 0.9])
+@pytest.mark.parametrize("beta", [0.5, 0.9, 0.99, 0.999])
+@pytest.mark.parametrize("reset", RESETS)
+def test_what_draws_a_membrane_fits_the_machine(reset: Reset, beta: float, alpha: float | None) -> None:
+    """With a current that only excites, as large as it can be: s16.15 holds i / (1 - beta), and its way from -v."""
+    lif = LIF((5,), np.array(beta), np.array(1.0), reset, None if alpha is None else np.array(alpha))
+    nodes = {"in": Input((20,), InputKind.SPIKES), "fc": Linear(np.full((5, 20), 0.4)), "lif": lif}
+    program = quantize(Network(nodes, (Edge("in", "fc"), Edge("fc", "lif")), "in", "lif"))
+    assert not any(deviation.code == "ND234" for deviation in program.deviations)
+    result = run_cells(program, np.ones((200, 1, 20), np.uint8), record_states=True)
+    drawn_to = result.currents["lif"].max() / (1 - program.populations[0].cell.beta.max() / 2**15)
+    assert drawn_to + np.abs(result.voltages["lif"]).max() < 2.0**16
+    assert result.spikes["lif"].any()
+
+
 @given(networks)
 @settings(max_examples=60, deadline=None)
 def test_every_number_is_the_nearest_and_rounding_explains_every_spike(net: Network) -> None:

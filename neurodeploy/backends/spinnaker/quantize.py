@@ -10,7 +10,8 @@ and biases into mantissas as weights do: they come from a source that fires in e
 
 The machine adds up a step's weights of one kind in 16 bits, which saturate. An exponent is therefore the smallest at
 which everything that can arrive in one step fits, so that nothing ever does; the scale is the largest whose worst case
-leaves the membrane two bits below the 16 it has before the point.
+leaves the membrane two bits below the 16 it has before the point, and one bit to what it is drawn to: a step's current
+over (1 - beta), which the machine computes on the way.
 """
 
 from __future__ import annotations
@@ -33,6 +34,10 @@ MANTISSA_MAX = (1 << 16) - 1
 """Weights, and what arrives of one kind in a step, are unsigned and have 16 bits."""
 MEMBRANE_MAX = 2.0**14
 """mV; s16.15 ends at 2^16, and the machine's intermediate values reach past the membrane."""
+DRAWN_MAX = 2.0**15
+"""mV to which a current may draw the membrane: their difference is computed too."""
+SUMMED = 1e-9
+"""Relative error of a worst case, which is a sum of many numbers."""
 FINE_THRESHOLD = 2048
 """Units of 2^-15 mV a threshold has at least, whatever the worst case of a membrane that hardly leaks."""
 EXPONENT_MIN = -15
@@ -91,8 +96,10 @@ def quantize(network: Network, ranges: dict[str, Ranges] | None = None, weights:
 
 
 def choose_scale(node: LIF, feeds: list[Feed], bias: np.ndarray) -> tuple[float, float]:
-    """Return the scale in mV per membrane unit, a power of two, and the worst case of the membrane in mV."""
-    _, voltage = worst_case(node, feeds, bias)
+    """Return the scale in mV per membrane unit, a power of two, and the worst case in mV, in terms of the membrane."""
+    current, voltage = worst_case(node, feeds, bias)
+    drawn_to = current / (1 - float(node.beta.max()))
+    voltage = max(voltage, drawn_to * MEMBRANE_MAX / DRAWN_MAX)
     scale = 2.0 ** floor(log2(MEMBRANE_MAX / voltage))
     least = 2.0 ** ceil(log2(FINE_THRESHOLD / S1615 / float(node.threshold.min())))
     scale = max(scale, least)
@@ -189,7 +196,7 @@ def _weight_deviation(
 
 
 def _room_deviation(network: Network, name: str, room: float) -> list[Deviation]:
-    if room <= MEMBRANE_MAX:
+    if room <= MEMBRANE_MAX * (1 + SUMMED):
         return []
-    what = f"the membrane may leave s16.15, which ends at 65,536 mV; worst case {room:.3g} mV"
+    what = f"the membrane, or what draws it, may leave s16.15, which ends at 65,536 mV; worst case {room:.3g} mV"
     return [Deviation("ND234", network.place(name), what, Change.ROUNDING, room, "mV")]
