@@ -209,7 +209,8 @@ def map_onto(
         raise UsageError(Finding("ND401", model.profile.id, what, why, "compile for spinnaker1"))
     backend = backend_of(model.profile)
     if samples is None:
-        return backend.map_onto(model.program, configuration=configuration, timeout_s=timeout_s)
+        steps = int(model.profile.value("sdram.steps"))
+        return backend.map_onto(model.program, steps=steps, configuration=configuration, timeout_s=timeout_s)
     first = replace(samples, inputs=samples.inputs[:, :1], labels=None)
     payload = backend.payloads(model.program.input, first.inputs)
     counted = activity.count(model.program, payload, run(model, first))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,15 @@ def test_energy_is_made_of_the_profiles_constants(mapped: tuple[CompiledModel, d
 
 
 @needs_spynnaker
+@needs_spynnaker
+def test_a_network_that_records_no_length_is_mapped_as_it_is_estimated() -> None:
+    """For the thousand steps that its profile assumes."""
+    model = compiled(replace(dense(6, 4, 2), encoding=None))
+    report = summary.of_mapping(model, pipeline.map_onto(model))
+    assert report["total"]["sdram"] == report["total"]["estimated_sdram"]
+    assert report["milliseconds"] > 1000
+
+
 @needs_spynnaker
 def test_a_silent_sample_is_mapped() -> None:
     """sPyNNaker 7.4.1 looks for the densest step of its sources, and fails where no neuron of one ever spikes."""

@@ -69,6 +69,7 @@ def map_onto(
     program: Program,
     inputs: np.ndarray | None = None,
     *,
+    steps: int = 1,
     events: dict[str, int] | None = None,
     configuration: Path | None = None,
     timeout_s: float | None = None,
@@ -78,6 +79,7 @@ def map_onto(
     Args:
         inputs: uint8 spikes (step, sample, *input shape), of which the first sample is planned for; without them every
             input fires in every step, for which sources need most memory.
+        steps: of a sample, where there are no inputs and the program records no length.
         events: spikes of each source in that sample, for sPyNNaker's own estimate of energy.
         configuration: a .spynnaker.cfg in place of a virtual board's.
         timeout_s: wall time after which sPyNNaker is given up.
@@ -90,7 +92,7 @@ def map_onto(
         UnsupportedError: ND330 for cells the chip does not have.
     """
     if inputs is None:
-        steps = (program.encoding or {}).get("steps", 1)
+        steps = (program.encoding or {}).get("steps", steps)
         inputs = np.ones((steps, 1, *program.input.shape), np.uint8)
     report, _ = _supervise(program, inputs[:, :1], events, configuration, timeout_s)
     return report
