@@ -24,7 +24,7 @@ import torch
 
 from neurodeploy import pipeline
 from neurodeploy.artifact import CompiledModel
-from neurodeploy.backends.spinnaker import cells, job, quantize, run
+from neurodeploy.backends.spinnaker import availability, cells, job, quantize, run
 from neurodeploy.backends.spinnaker.availability import PYTHON
 from neurodeploy.backends.spinnaker.availability import missing as missing_executor
 from neurodeploy.backends.spinnaker.populations import build, connections
@@ -583,6 +583,17 @@ def test_an_interpreter_that_cannot_run_it_is_refused(
     assert said in str(refused.value)
     assert str(other) in str(refused.value)
     assert missing_executor("engine-s16.15") is None
+
+
+@pytest.mark.parametrize(("platform", "builds"), [("linux", False), ("darwin", True)])
+def test_where_nest_has_no_wheel_the_remedy_says_so(
+    platform: str, builds: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(availability, "machine", lambda: "x86_64")
+    monkeypatch.setattr(availability, "find_spec", lambda name: None)
+    assert ("build NEST" in missing_executor("nest").fix) == builds
+    assert "build NEST" not in missing_executor("brian2").fix
 
 
 # what a PyNN user builds

@@ -10,9 +10,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
+from platform import machine
 
 import neurodeploy
 from neurodeploy.errors import Finding
@@ -33,6 +35,7 @@ PACKAGES = {
     "spynnaker": '"sPyNNaker==1!7.4.1"',
 }
 """Module -> how pip is asked for it, where its name is another."""
+WHEELS_OF_NEST = ("linux", "x86_64")
 NEEDED_ELSEWHERE = ("numpy", "scipy")
 """What the worker itself imports."""
 OLDEST = (3, 11)
@@ -88,7 +91,10 @@ def missing(executor: str) -> Finding | None:
     if not absent:
         return None
     what, why = f"{' and '.join(absent)} not installed", f"{executor} runs the program"
-    return Finding("ND310", executor, what, why, f'pip install "neurodeploy[{extra}]"')
+    fix = f'pip install "neurodeploy[{extra}]"'
+    if "nest" in absent and (sys.platform, machine()) != WHEELS_OF_NEST:
+        fix = f"{fix} and build NEST 3.10, which has wheels for Linux on x86_64 only; or use brian2"
+    return Finding("ND310", executor, what, why, fix)
 
 
 def _missing_elsewhere(executor: str, python: str, modules: tuple[str, ...]) -> Finding | None:
