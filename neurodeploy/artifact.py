@@ -139,7 +139,8 @@ def load_artifact(path: str | Path) -> CompiledModel:
             "record": _fingerprint({name: manifest[name] for name in RECORD}, {}),
         }
         slots = tuple(Slot(**slot) for slot in placement.pop("slots"))
-        placed = Placement(slots, **placement | {"assumed": tuple(placement["assumed"])})
+        names = {key: tuple(placement[key]) for key in ("assumed", "shared") if key in placement}
+        placed = Placement(slots, **placement | names)
     except UNREADABLE as error:
         raise _damaged(path, f"{type(error).__name__}: {error}") from error
     if manifest.get("format") != FORMAT:

@@ -177,8 +177,9 @@ EXPLANATIONS: dict[str, str] = {
     "ND107": "Part of the network does not fit a single core: even its smallest slice (one neuron, or one image row of "
     "all channels) needs more neurons, synaptic memory or axons than the profile gives a core. The message has both "
     "numbers and the profile's key. Reduce the fan-in, use a convolution whose kernel is shared, or prune weights.",
-    "ND108": "The placed network takes more cores than the largest board of the profile has. The table beside the "
-    "error shows what each core is full of. Make the network smaller, or compile for a profile of a larger board.",
+    "ND108": "The placed network takes more cores than the largest board of the profile has, or more chips where their "
+    "cores share memory. The table beside the error shows what each core is full of. Make the network smaller, or "
+    "compile for a profile of a larger board.",
     "ND109": "All cores of a chip share its memory, and one core alone would need more than that: the synapses of its "
     "cells do not fit. The table beside the error shows every core. Make the layer before it smaller, or sparse.",
     "ND110": "An edge of the network names a node that does not exist. A network is a closed graph, so that no layer "

@@ -10,7 +10,6 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -199,12 +198,17 @@ class Slot:
 
 @dataclass(frozen=True)
 class Placement:
-    """Every neuron's core, the limits of a core by resource, and how many cores and chips that takes."""
+    """Every neuron's core, the limits of a core by resource, and how many cores and chips that takes.
+
+    Args:
+        shared: resources of which all cores of a chip together have what is available.
+    """
 
     slots: tuple[Slot, ...]
     available: dict[str, int]
     cores_per_chip: int
     assumed: tuple[str, ...]
+    shared: tuple[str, ...] = ()
 
     @property
     def cores(self) -> int:
@@ -212,7 +216,17 @@ class Placement:
 
     @property
     def chips(self) -> int:
-        return ceil(self.cores / self.cores_per_chip)
+        """How many chips, each filled core by core until it has no core, or not enough of what is shared, left."""
+        chips, cores, left = 0, 0, dict.fromkeys(self.shared, 0)
+        for slot in self.slots:
+            if cores == 0 or any(slot.used[name] > left[name] for name in self.shared):
+                chips, cores, left = (
+                    chips + 1,
+                    self.cores_per_chip,
+                    {name: self.available[name] for name in self.shared},
+                )
+            cores, left = cores - 1, {name: left[name] - slot.used[name] for name in self.shared}
+        return chips
 
 
 def utilization(placement: Placement) -> list[dict]:

@@ -70,6 +70,17 @@ def test_boards_of_both_sizes_and_what_no_board_holds() -> None:
     assert spinnaker.place(program, changed("spinnaker1", topology__boards=[48])).chips == 5
 
 
+def test_cores_of_a_chip_share_its_memory() -> None:
+    """Of four cores, two that need a little more than half of it each have a chip of their own, and boards to match."""
+    program = pipeline.compile(dense(64, 300, 10), "spinnaker1").program
+    placement = spinnaker.place(program, load_profile("spinnaker1"))
+    assert (placement.cores, placement.chips) == (4, 1)
+    most = max(slot.used["sdram"] for slot in placement.slots)
+    assert spinnaker.place(program, changed("spinnaker1", limits__chip__sdram=2 * most - 1)).chips == 2
+    with pytest.raises(CapacityError, match=r"(?s)ND108.*4 cores on 2 chips"):
+        spinnaker.place(program, changed("spinnaker1", limits__chip__sdram=2 * most - 1, topology__boards=[1]))
+
+
 def test_a_core_that_needs_more_than_a_chip_is_refused() -> None:
     program = pipeline.compile(dense(784, 256, 10), "spinnaker1").program
     with pytest.raises(CapacityError, match="ND109") as caught:

@@ -40,7 +40,7 @@ def place(program: Program, profile: HardwareProfile) -> Placement:
     for name, start, stop, used in estimate.cores():
         slots.append(Slot(len(slots), name, start, stop, used))
     per_chip = int(profile.value("topology.cores_per_chip_usable"))
-    placement = Placement(tuple(slots), estimate.available, per_chip, estimate.assumed)
+    placement = Placement(tuple(slots), estimate.available, per_chip, estimate.assumed, shared=("sdram",))
     misfits = list(_misfits(placement, profile))
     if misfits:
         raise CapacityError(*misfits, utilization=utilization(placement))
@@ -48,10 +48,10 @@ def place(program: Program, profile: HardwareProfile) -> Placement:
 
 
 def _misfits(placement: Placement, profile: HardwareProfile) -> Iterator[Finding]:
-    most = placement.cores_per_chip * max(profile.value("topology.boards"))
-    if placement.cores > most:
-        what = f"{placement.cores:,} cores"
-        why = f"the largest machine of {profile.id} has {most:,} for applications"
+    most = max(profile.value("topology.boards"))
+    if placement.chips > most:
+        what = f"{placement.cores:,} cores on {placement.chips:,} chips"
+        why = f"the largest machine of {profile.id} has {most:,} chips, {placement.cores_per_chip} cores of each to use"
         yield Finding("ND108", "the whole network", what, why, "make the network smaller")
     for slot in placement.slots:
         if slot.used["sdram"] > placement.available["sdram"]:
