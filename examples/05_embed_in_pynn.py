@@ -30,7 +30,7 @@ def main(simulator: str) -> None:
     source = sim.Population(64, sim.SpikeSourceArray(spike_times=trains(stimulus, START)))
     embedded = build(program, sim, source)
     for name, bias in embedded.biases.items():
-        bias.set(spike_times=trains(np.ones((steps, 1)), START + embedded.timing.bias_steps[name])[0])
+        bias.set(spike_times=trains(np.ones((steps, 1)), START + embedded.timing.bias_steps[name]))
     output = embedded.populations[program.output]
     listener = sim.Population(1, sim.IF_curr_exp(v_rest=0.0, v_reset=0.0, v_thresh=3.0, tau_refrac=1.0))
     listener.initialize(v=0.0)

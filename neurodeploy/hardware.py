@@ -220,11 +220,8 @@ class Placement:
         chips, cores, left = 0, 0, dict.fromkeys(self.shared, 0)
         for slot in self.slots:
             if cores == 0 or any(slot.used[name] > left[name] for name in self.shared):
-                chips, cores, left = (
-                    chips + 1,
-                    self.cores_per_chip,
-                    {name: self.available[name] for name in self.shared},
-                )
+                chips, cores = chips + 1, self.cores_per_chip
+                left = {name: self.available[name] for name in self.shared}
             cores, left = cores - 1, {name: left[name] - slot.used[name] for name in self.shared}
         return chips
 

@@ -202,10 +202,8 @@ def map_onto(
         UsageError: ND401 when the target is not sPyNNaker's.
     """
     if "spynnaker" not in executors(model.profile):
-        what, why = (
-            "sPyNNaker does not map it",
-            "it places what is compiled for SpiNNaker 1; `inspect` shows our own plan",
-        )
+        what = "sPyNNaker does not map it"
+        why = "it places what is compiled for SpiNNaker 1; `inspect` shows our own plan"
         raise UsageError(Finding("ND401", model.profile.id, what, why, "compile for spinnaker1"))
     backend = backend_of(model.profile)
     if samples is None:

@@ -56,7 +56,7 @@ def script(program: Program, spikes: np.ndarray, simulator: str, name: str) -> n
     network.input.set(spike_times=populations.trains(spikes, start=2))
     for biased, source in network.biases.items():
         start = 2 + network.timing.bias_steps[biased]
-        source.set(spike_times=populations.trains(np.ones((len(spikes), 1)), start)[0])
+        source.set(spike_times=populations.trains(np.ones((len(spikes), 1)), start))
     network.populations[name].record("spikes")
     sim.run(2.0 + len(spikes) + network.timing.steps[name])
     trains = network.populations[name].get_data().segments[0].spiketrains

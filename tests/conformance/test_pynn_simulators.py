@@ -600,6 +600,15 @@ def test_where_nest_has_no_wheel_the_remedy_says_so(
 
 
 @pytest.mark.parametrize("simulator", ["nest", "brian2"])
+def test_one_input_is_played_too(simulator: str) -> None:
+    """Of which PyNN takes no list for Brian2: 1.5 fires in every step, .7 in every second."""
+    program = one_layer(np.array([[1.5], [0.7]]), np.array(0.9), np.array(1.0), Reset.ZERO, None)
+    times = there(pynn_runs.script, program, np.ones((10, 1), np.uint8), simulator, "lif")
+    start = 2 + cells.timing_of(program, simulator).steps["lif"]
+    assert sorted(np.rint(times).astype(int) - start) == sorted([*range(10), *range(1, 10, 2)])
+
+
+@pytest.mark.parametrize("simulator", ["nest", "brian2"])
 def test_a_program_becomes_part_of_a_script(simulator: str) -> None:
     """Run and read as a PyNN user does; spikes come when `timing` says."""
     program = two_layers(Reset.ZERO, False)

@@ -129,13 +129,18 @@ def build(program: Program, sim: ModuleType, source: Any = None) -> Network:
     return network
 
 
-def trains(spikes: np.ndarray, start: int = FIRST_STEP) -> list[Any]:
-    """Return the spike times, in ms, of each neuron of `spikes` (step, neuron), whose step 0 is at `start`."""
+def trains(spikes: np.ndarray, start: int = FIRST_STEP) -> list[Any] | Any:
+    """Return the spike times, in ms, of each neuron of `spikes` (step, neuron), whose step 0 is at `start`.
+
+    One of PyNN's sequences per neuron; of a single neuron its sequence alone, since PyNN 0.13 takes no list of one for
+    Brian2.
+    """
     sequence = import_module("pyNN.parameters").Sequence
     neurons, steps = np.nonzero(np.asarray(spikes).T)
     counts = np.bincount(neurons, minlength=spikes.shape[1])
     times = np.split((steps + start) * STEP_MS, np.cumsum(counts)[:-1])
-    return [sequence(train) for train in times]
+    each = [sequence(train) for train in times]
+    return each if len(each) > 1 else each[0]
 
 
 def connections(program: Program, projection: Projection) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
