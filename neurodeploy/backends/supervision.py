@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -207,6 +208,35 @@ def _too_long(worker: Worker, directory: Path, what: str) -> Finding:
 
 
 # in the worker
+
+
+def serve(
+    execute: Callable[[Path], None],
+    directory: str,
+    parent: str,
+    *,
+    counts_seconds: bool = False,
+    tell: Callable[[Path, BaseException], None] | None = None,
+) -> None:
+    """Be a worker: run a job and end this process, whatever happens, and all it started when the parent is gone.
+
+    Args:
+        execute: takes the job's folder and leaves its result there.
+        directory, parent: as `supervised` names them on the command line.
+        counts_seconds: whether seconds are counted where the parent looks for steps.
+        tell: called with the folder and what was raised, before the traceback becomes the last lines.
+    """
+    folder = Path(directory)
+    threading.Thread(target=watch_parent, args=(int(parent), folder), daemon=True).start()
+    if counts_seconds:
+        threading.Thread(target=count_seconds, args=(folder,), daemon=True).start()
+    try:
+        execute(folder)
+    except BaseException as error:  # whatever it was, the parent reports it
+        if tell is not None:
+            tell(folder, error)
+        fail(traceback.format_exc())
+    leave(int(parent), folder)
 
 
 def finish(directory: Path, result: dict[str, Any]) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import sys
 import threading
 import time
-import traceback
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from neurodeploy.backends.loihi2.job import (
     write_learning_result,
 )
 from neurodeploy.backends.loihi2.schedule import Schedule, by_sample
-from neurodeploy.backends.supervision import CLOCK, WATCH_S, fail, finish, leave, watch_parent
+from neurodeploy.backends.supervision import CLOCK, WATCH_S, fail, finish, serve
 
 
 def execute(directory: Path) -> None:
@@ -93,19 +92,18 @@ def watch_actors(runtime: Any) -> None:
         time.sleep(WATCH_S)
 
 
-def main(directory: str, parent: str) -> None:
-    """Run the job; always ends the process."""
-    threading.Thread(target=watch_parent, args=(int(parent), Path(directory)), daemon=True).start()
-    try:
-        if (Path(directory) / LEARNING).exists():
-            execute_learning(Path(directory))
-        else:
-            execute(Path(directory))
-    except BaseException:  # whatever it was, the parent reports it
-        time.sleep(2 * WATCH_S)  # Lava raises "1 Exception(s) occurred"; let watch_actors say which
-        fail(traceback.format_exc())
-    leave(int(parent), Path(directory))
+def execute_any(directory: Path) -> None:
+    """Run the job, whichever it is."""
+    if (directory / LEARNING).exists():
+        execute_learning(directory)
+    else:
+        execute(directory)
+
+
+def let_actors_tell(directory: Path, error: BaseException) -> None:
+    """Let `watch_actors` say what happened: Lava itself raises "1 Exception(s) occurred"."""
+    time.sleep(2 * WATCH_S)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    serve(execute_any, *sys.argv[1:], tell=let_actors_tell)

@@ -6,9 +6,7 @@ A simulator of PyNN's is one kernel per process and never forgets all of it.
 from __future__ import annotations
 
 import sys
-import threading
 import time
-import traceback
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +18,7 @@ from neurodeploy.backends.spinnaker.learning_job import (
     read_learning_job,
     write_learning_result,
 )
-from neurodeploy.backends.supervision import CLOCK, fail, leave, watch_parent
+from neurodeploy.backends.supervision import CLOCK, serve
 from neurodeploy.ir.additive import UNDECIDED, AdditiveProgram
 from neurodeploy.ir.episodic import EpisodicProgram
 
@@ -61,15 +59,5 @@ def _pairs(job: LearningJob, told: stdp.Told) -> Learned:
     return (np.stack(rows), *others), np.full(len(job.inputs), UNDECIDED), stdp.version(job.on)
 
 
-def main(directory: str, parent: str) -> None:
-    """Run the job; always ends the process."""
-    threading.Thread(target=watch_parent, args=(int(parent), Path(directory)), daemon=True).start()
-    try:
-        execute(Path(directory))
-    except BaseException:  # whatever it was, the parent reports it
-        fail(traceback.format_exc())
-    leave(int(parent), Path(directory))
-
-
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    serve(execute, *sys.argv[1:])

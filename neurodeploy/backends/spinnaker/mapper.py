@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
 import time
-import traceback
 from collections.abc import Iterator
 from importlib.metadata import version
 from importlib.util import module_from_spec, spec_from_file_location
@@ -20,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.backends.supervision import WATCH_S, count_seconds, fail, finish, leave, watch_parent
+from neurodeploy.backends.supervision import WATCH_S, finish, serve
 
 SCRIPT = "net.py"
 JOB = "job.json"
@@ -211,19 +209,12 @@ def _energy(seconds: float, cores: list[Plain], keys: list[Plain], events: dict[
     }
 
 
-def main(directory: str, parent: str) -> None:
-    """Run the job; always ends the process."""
-    threading.Thread(target=watch_parent, args=(int(parent), Path(directory)), daemon=True).start()
-    threading.Thread(target=count_seconds, args=(Path(directory),), daemon=True).start()
-    try:
-        execute(Path(directory))
-    except BaseException as error:  # whatever it was, the parent reports it
-        said = {"raised": [kind.__name__ for kind in type(error).__mro__], "message": str(error)}
-        (Path(directory) / "raised.json").write_text(json.dumps(said))
-        time.sleep(2 * WATCH_S)
-        fail(traceback.format_exc())
-    leave(int(parent), Path(directory))
+def tell(directory: Path, error: BaseException) -> None:
+    """Leave what was raised for the parent, which looks for it once this process has ended."""
+    said = {"raised": [kind.__name__ for kind in type(error).__mro__], "message": str(error)}
+    (directory / "raised.json").write_text(json.dumps(said))
+    time.sleep(2 * WATCH_S)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    serve(execute, *sys.argv[1:], counts_seconds=True, tell=tell)

@@ -6,8 +6,6 @@ sPyNNaker reads ~/.spynnaker.cfg, so HOME is a folder of the job that holds one 
 from __future__ import annotations
 
 import sys
-import threading
-import traceback
 from collections.abc import Iterator
 from importlib import import_module
 from importlib.metadata import version
@@ -18,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.backends.spinnaker.learning_job import read_learning_job
-from neurodeploy.backends.supervision import count_seconds, fail, finish, leave, watch_parent
+from neurodeploy.backends.supervision import finish, serve
 from neurodeploy.ir.additive import AdditiveProgram
 
 CORE_FEATURES = 128
@@ -87,16 +85,5 @@ def _cores(milliseconds: int) -> Iterator[dict[str, Any]]:
             }
 
 
-def main(directory: str, parent: str) -> None:
-    """Run the job; always ends the process."""
-    threading.Thread(target=watch_parent, args=(int(parent), Path(directory)), daemon=True).start()
-    threading.Thread(target=count_seconds, args=(Path(directory),), daemon=True).start()
-    try:
-        execute(Path(directory))
-    except BaseException:  # whatever it was, the parent reports it
-        fail(traceback.format_exc())
-    leave(int(parent), Path(directory))
-
-
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    serve(execute, *sys.argv[1:], counts_seconds=True)

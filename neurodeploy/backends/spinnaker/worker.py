@@ -6,16 +6,14 @@ It may be another interpreter than the parent's (see `availability`), so it impo
 from __future__ import annotations
 
 import sys
-import threading
 import time
-import traceback
 from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 
 from neurodeploy.backends.spinnaker.job import read_job, write_result
-from neurodeploy.backends.supervision import CLOCK, fail, leave, watch_parent
+from neurodeploy.backends.supervision import CLOCK, serve
 
 
 def execute(directory: Path) -> None:
@@ -35,15 +33,5 @@ def execute(directory: Path) -> None:
     write_result(directory, records, {"seconds": seconds, "executor": executor})
 
 
-def main(directory: str, parent: str) -> None:
-    """Run the job; always ends the process."""
-    threading.Thread(target=watch_parent, args=(int(parent), Path(directory)), daemon=True).start()
-    try:
-        execute(Path(directory))
-    except BaseException:  # whatever it was, the parent reports it
-        fail(traceback.format_exc())
-    leave(int(parent), Path(directory))
-
-
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    serve(execute, *sys.argv[1:])
