@@ -17,9 +17,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from neurodeploy.ir.onchip import Chain, Postsynaptic, RealNeuron, RealSynapses
+from neurodeploy.ir.onchip import Postsynaptic, RealNeuron, RealSynapses, SpikeChain
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ class AdditivePopulation(Postsynaptic):
 
 
 @dataclass(frozen=True, eq=False)
-class AdditiveProgram(Chain):
+class AdditiveProgram(SpikeChain):
     """Features that learn, and an output; see the module.
 
     Args:
@@ -104,12 +102,3 @@ class AdditiveProgram(Chain):
     def period(self) -> int:
         """Steps from one sample to the next."""
         return self.steps + self.pause
-
-    @property
-    def integer(self) -> bool:
-        return False
-
-    @property
-    def input_type(self) -> np.dtype:
-        """Of what enters: spikes."""
-        return np.dtype(np.uint8)

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neurodeploy.ir.onchip import Chain, PlasticPopulation, RealNeuron
+from neurodeploy.ir.onchip import PlasticPopulation, RealNeuron, SpikeChain
 
 QUIET_STEPS = 4
 """As a sample begins."""
@@ -33,7 +33,7 @@ DAMPENING = 0.3
 
 
 @dataclass(frozen=True, eq=False)
-class EpisodicProgram(Chain):
+class EpisodicProgram(SpikeChain):
     """A hidden population and a read-out that learn; see the module.
 
     Args:
@@ -67,15 +67,6 @@ class EpisodicProgram(Chain):
     def period(self) -> int:
         """Steps from one sample to the next."""
         return QUIET_STEPS + self.steps
-
-    @property
-    def integer(self) -> bool:
-        return False
-
-    @property
-    def input_type(self) -> np.dtype:
-        """Of what enters: spikes."""
-        return np.dtype(np.uint8)
 
     def padded(self, spikes: np.ndarray) -> np.ndarray:
         """Return spikes (sample, step, input) with the silence before every sample."""

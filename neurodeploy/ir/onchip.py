@@ -268,6 +268,19 @@ class Chain(ABC):
         return replace(self, populations=tuple(populations))  # type: ignore[type-var]
 
 
+class SpikeChain(Chain):
+    """A chain of real numbers that reads spikes."""
+
+    @property
+    def integer(self) -> bool:
+        return False
+
+    @property
+    def input_type(self) -> np.dtype:
+        """Of what enters: spikes."""
+        return np.dtype(np.uint8)
+
+
 @dataclass(frozen=True, eq=False)
 class PlasticProgram(Chain):
     """A chain that learns; see the module.
