@@ -502,19 +502,27 @@ def inspect(
 @app.command()
 def targets(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Show every number of this one.")] = None,
+    sources: Annotated[bool, typer.Option("--sources", help="Order them by where they come from.")] = False,
     as_json: Json = False,
 ) -> Answer:
-    """List the targets and what runs here, or one target's limits."""
+    """List the targets and what runs here, or every number of one profile of hardware."""
     from neurodeploy import display, summary
     from neurodeploy.hardware import load_profile, profile_names
 
     if name is not None:
-        return Answer(summary.of_profile(load_profile(name)), display.show_profile)
+        show = display.show_sources if sources else display.show_profile
+        return Answer(summary.of_profile(load_profile(name)), show)
+    if sources:
+        what, fix = "--sources without a name", "say whose: neurodeploy targets loihi2 --sources"
+        raise UsageError(Finding("ND408", "neurodeploy targets", what, "numbers and sources are one profile's", fix))
+    profiles = [load_profile(name) for name in profile_names()]
     plain = [
         {"id": profile.id, "name": profile.name, "backend": profile.backend, "executors": _executors(profile)}
-        for profile in map(load_profile, profile_names())
+        for profile in profiles
+        if profile.backend
     ]
-    return Answer({"targets": plain}, display.show_targets)
+    numbers = [{"id": profile.id, "name": profile.name} for profile in profiles if not profile.backend]
+    return Answer({"targets": plain, "numbers": numbers}, display.show_targets)
 
 
 @app.command()

@@ -193,8 +193,11 @@ EXPLANATIONS: dict[str, str] = {
     "assumption. No number is made up in its place. Add it to the profile with its unit, status and source.",
     "ND122": "The hardware profile is not a TOML file; the message names the line that cannot be read.",
     "ND123": "A datum of the hardware profile breaks the schema. Each has a value (or is unpublished, with an "
-    "assumption), a status that says how it is known, and a source cited in [sources]; meta names the target and its "
-    "backend.",
+    "assumption), a unit if it is a number, a status that says how it is known, and a source cited in [sources]; meta "
+    "names the hardware and, if it is a target, its backend; energy models price events that are counted.",
+    "ND124": "A profile may extend another, which may extend another, and somewhere there must be a first.",
+    "ND125": "The profile holds numbers of hardware and names no backend that compiles for it. What is executed here "
+    "has a target of its own: loihi2-sim is Loihi 2 as Lava computes it.",
     "ND130": "Max pooling over spikes is a logical or, which one memoryless neuron per window computes exactly. Over "
     "currents it compares values that spikes do not carry, and it is not linear, so no synapses can say it. Pool after "
     "the neurons instead of before, or train with AvgPool2d.",

@@ -331,11 +331,13 @@ def show_targets(console: Console, plain: Plain) -> None:
     console.print(table)
     for why, fix in missing.items():
         _line(console, f"{why}; to mend it:\n  {fix}")
+    names = ", ".join(f"{profile['id']} ({profile['name']})" for profile in plain["numbers"])
+    _line(console, f"numbers   of {names}: see `targets NAME`")
 
 
 def show_profile(console: Console, plain: Plain) -> None:
-    """Print every number of a target with its unit, how it is known, and from where."""
-    _line(console, f"{plain['id']}: {plain['name']} (backend {plain['backend']})", "bold")
+    """Print every number of a profile with its unit, how it is known, and from where."""
+    _show_identity(console, plain)
     for title, data in groupby(plain["data"], key=lambda datum: datum["key"].rpartition(".")[0]):
         table = _table(title, ">value", "unit", "status", "source")
         for datum in data:
@@ -345,6 +347,28 @@ def show_profile(console: Console, plain: Plain) -> None:
     _line(console, "sources", "bold")
     for name, text in plain["sources"].items():
         console.print(Text(f"{name}: {text}"))
+
+
+def show_sources(console: Console, plain: Plain) -> None:
+    """Print every source in full, each with the numbers that cite it and what is to be known of them."""
+    _show_identity(console, plain)
+    own = [datum for datum in plain["data"] if not datum["sources"]]
+    for name, text in (*plain["sources"].items(), ("no source", "our assumptions")):
+        data = [datum for datum in plain["data"] if name in datum["sources"]] if name in plain["sources"] else own
+        if data:
+            _line(console, name, "bold")
+            console.print(Text(text))
+            table = _table("number", "what is known of it")
+            for datum in data:
+                known = f"{_value(datum)} {datum['unit']}".strip() + f", {datum['status']}"
+                table.add_row(datum["key"], known + f"; {datum['note']}" * bool(datum["note"]))
+            console.print(table)
+
+
+def _show_identity(console: Console, plain: Plain) -> None:
+    serves = f"backend {plain['backend']}" if plain["backend"] else "numbers only"
+    targets = f"; compile for {' or '.join(plain['targets'])}" if plain["targets"] and not plain["backend"] else ""
+    _line(console, f"{plain['id']}: {plain['name']} ({serves}{targets})", "bold")
 
 
 def show_explanation(console: Console, plain: Plain) -> None:
@@ -569,10 +593,11 @@ def _span(span: list[int]) -> str:
 
 
 def _value(datum: Plain) -> str:
-    band = "" if datum["low"] is None else f" ({datum['low']:g} to {datum['high']:g})"
     value = datum["value"]
     if value is None:
         return "-"
+    ends = [value if datum[end] is None else datum[end] for end in ("low", "high")]
+    band = "" if datum["low"] is datum["high"] is None else f" ({ends[0]:g} to {ends[1]:g})"
     shown = f"{value:,}" if isinstance(value, int | float) else str(value)
     return f"{'assume ' * (datum['status'] == 'unpublished')}{shown}{band}"
 

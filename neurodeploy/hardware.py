@@ -1,8 +1,11 @@
-"""`HardwareProfile` and `Placement`: what a target offers, and what of it a program takes. A board is a TOML file.
+"""`HardwareProfile` and `Placement`: what hardware offers, and what of it a program takes. A board is a TOML file.
 
 A datum is `{ value | formula, low, high, unit, status, src, note, assume }`. Its status says how far to trust it:
 measured, simulated (before silicon), architectural (true by design), software (a constant in released source), derived
 (arithmetic in the note), assumed (no source), unpublished (no value; `assume` is what the compiler uses instead).
+
+A profile that names a backend is a target. One that says `extends = "loihi2"` under [meta] is that profile with its own
+tables laid over it, datum by datum.
 """
 
 from __future__ import annotations
@@ -25,6 +28,34 @@ NUMBERS = (
     "topology.cores_per_chip_usable",
 )
 """What placement counts with: numbers above 0."""
+SI = {
+    "J": 1.0, "mJ": 1e-3, "uJ": 1e-6, "nJ": 1e-9, "pJ": 1e-12,
+    "s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9,
+    "W": 1.0, "mW": 1e-3,
+}  # fmt: skip
+"""Units of energy, time and power in joule, second and watt."""
+ENERGIES = ("J", "mJ", "uJ", "nJ", "pJ")
+EVENTS = {
+    "mac": "a multiplication and an addition of the network without spikes",
+    "synop": "a synaptic operation: a synapse that a spike passes",
+    "synop_dense": "the same, where synapses are stored all to all",
+    "synop_sparse": "the same, where they are stored one by one",
+    "synop_conv": "the same, where they share a kernel",
+    "row": "what one spike makes one core fetch, of excitatory or of inhibitory synapses",
+    "neuron_access": "a neuron in a step, whatever happens to it",
+    "neuron_update": "a neuron that is computed in a step",
+    "neuron_update_active": "the same, where input reaches it or it has a bias",
+    "neuron_update_inactive": "the same, where neither does",
+    "spike": "a spike, at the neuron that fires",
+    "spike_out": "the same",
+    "spike_within_tile": "a spike's message to one core, besides hops",
+    "message_out": "the same",
+    "hop": "a message's way from one tile to the next",
+    "hop_ew": "the same, along a row of tiles",
+    "hop_ns": "the same, along a column of tiles",
+    "learning_update": "a change of one synapse",
+}
+"""What an energy model may price, and what each is."""
 FOLDERS = (Path(__file__).parent / "hardware_profiles", Path(__file__).parent.parent / "hardware_profiles")
 """Where profiles lie: inside an installed package, or beside it in a checkout."""
 
@@ -47,10 +78,27 @@ class Datum:
         """True when the number is our assumption, so every report that used it must say so."""
         return self.status in ("assumed", "unpublished")
 
+    @property
+    def band(self) -> tuple[float, float, float]:
+        """The number, its low and its high end, in joule, second or watt."""
+        low, high = (self.value if end is None else end for end in (self.low, self.high))
+        return self.value * SI[self.unit], low * SI[self.unit], high * SI[self.unit]
+
+    def __str__(self) -> str:
+        span = "" if self.low is None and self.high is None else " ({:g} to {:g})".format(*self._ends)
+        return f"{self.key} = {self.value}{span} {self.unit} ({self.status}; {', '.join(self.sources)})"
+
+    @property
+    def _ends(self) -> tuple[float, float]:
+        return (self.value if self.low is None else self.low), (self.value if self.high is None else self.high)
+
 
 @dataclass(frozen=True)
 class HardwareProfile:
-    """One target: its identity, the backend that serves it, its data and their sources, and the plain TOML tables."""
+    """One kind of hardware: its identity, its data and their sources, and the plain TOML tables.
+
+    `backend` is what serves it as a target; empty for numbers of hardware that nothing is compiled for.
+    """
 
     id: str
     name: str
@@ -83,26 +131,66 @@ class HardwareProfile:
     def energy_model(self) -> str:
         return self.tables["meta"]["default_energy_model"]
 
+    @property
+    def extends(self) -> str | None:
+        """The profile it was laid over, if any."""
+        return self.tables["meta"].get("extends")
+
 
 def profile_names() -> list[str]:
-    """Return the names of every profile that is shipped."""
+    """Return the names of every profile that is shipped, targets or not."""
     return sorted({path.stem for folder in FOLDERS if folder.is_dir() for path in folder.glob("*.toml")})
+
+
+def target_names() -> list[str]:
+    """Return the names of the shipped profiles that something can be compiled for."""
+    return [name for name in profile_names() if load_profile(name).backend]
+
+
+def targets_of(profile: HardwareProfile) -> list[str]:
+    """Return the shipped targets that are `profile` as something executes it."""
+    return [name for name in target_names() if profile.id in (name, load_profile(name).extends)]
 
 
 def load_profile(name_or_path: str | Path) -> HardwareProfile:
     """Read a shipped profile by name, or any profile by path.
 
     Raises:
-        ProfileError: ND120 when there is none, ND122 when it is not TOML, ND123 for every datum that breaks the schema.
+        ProfileError: ND120 when there is none, ND122 when it is not TOML, ND123 for every datum that breaks the schema,
+            ND124 when it extends itself.
     """
     path = _find(name_or_path)
+    return profile_from_tables(_tables(path, ()), str(path))
+
+
+def _tables(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
+    """Return the tables of a file, laid over those of the profile that it extends."""
+    if path.resolve() in above:
+        chain = " -> ".join(each.name for each in (*above, path))
+        fix = "extend a profile that does not come back to this one"
+        raise ProfileError(Finding("ND124", str(path), "the profile extends itself", chain, fix))
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ProfileError(
-            Finding("ND122", str(path), "not a TOML file", str(error), "correct the line that is named")
-        ) from error
-    return profile_from_tables(tables, str(path))
+        fix = "correct the line that is named"
+        raise ProfileError(Finding("ND122", str(path), "not a TOML file", str(error), fix)) from error
+    meta = tables.get("meta", {})
+    if not isinstance(meta, dict) or "extends" not in meta:
+        return tables
+    name = str(meta["extends"])
+    beside = path.with_name(f"{name.removesuffix('.toml')}.toml")
+    below = beside if beside.is_file() else _find(name)
+    return _laid_over(_tables(below, (*above, path.resolve())), tables)
+
+
+def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Return `below` with the entries of `above`; tables that both have are laid over each other, data replaced."""
+    both = dict(below)
+    for name, item in above.items():
+        under = both.get(name)
+        tables = isinstance(item, dict) and isinstance(under, dict) and "status" not in item
+        both[name] = _laid_over(under, item) if tables else item
+    return both
 
 
 def profile_from_tables(tables: dict[str, Any], place: str) -> HardwareProfile:
@@ -114,7 +202,7 @@ def profile_from_tables(tables: dict[str, Any], place: str) -> HardwareProfile:
     raise_all(ProfileError, [Finding("ND123", place, what, why, fix) for what, why, fix in _violations(tables)])
     meta = tables["meta"]
     data = {key: _datum(key, leaf) for key, leaf in _leaves(tables)}
-    return HardwareProfile(meta["id"], meta["name"], meta["backend"], data, dict(tables["sources"]), tables)
+    return HardwareProfile(meta["id"], meta["name"], meta.get("backend", ""), data, dict(tables["sources"]), tables)
 
 
 def _find(name_or_path: str | Path) -> Path:
@@ -129,7 +217,7 @@ def _find(name_or_path: str | Path) -> Path:
             "ND120",
             str(name_or_path),
             "no such target",
-            f"the shipped targets are {', '.join(profile_names())}",
+            f"the shipped profiles are {', '.join(profile_names())}",
             "name one of these, or give the path of your own .toml profile",
         )
     )
@@ -155,30 +243,76 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
-def _violations(tables: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Yield (what, why, fix) for everything in `tables` that breaks the schema."""
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+Violation = tuple[str, str, str]
+"""(what, why, fix)."""
+
+
+def _violations(tables: dict[str, Any]) -> Iterator[Violation]:
+    """Yield everything in `tables` that breaks the schema."""
     meta = tables.get("meta", {})
-    for field in ("id", "name", "backend", "default_energy_model"):
+    for field in ("id", "name", *(["default_energy_model"] if "backend" in meta else [])):
         if not isinstance(meta.get(field), str):
             yield f"meta.{field} is missing", "a profile says what it is and who serves it", f'add {field} = "..."'
     if not isinstance(tables.get("sources"), dict):
         yield "there is no [sources] table", "no cited constant, no number", "add [sources]"
         return
+    models = tables.get("energy_models", {})
+    default = meta.get("default_energy_model")
+    if isinstance(default, str) and default not in models:
+        yield f"meta.default_energy_model: {default!r}", f"[energy_models] has {', '.join(models)}", "name one of these"
+    for key in _bare_numbers(tables):
+        yield f"{key}: a bare number", "every number has unit, status and source", "write it as { value = ..., ... }"
     for key, leaf in _leaves(tables):
-        if leaf["status"] not in STATUSES:
-            yield f"{key}: status {leaf['status']!r}", f"one of {', '.join(STATUSES)}", "use one of these"
-        if not any(field in leaf for field in ("value", "formula")) and leaf["status"] != "unpublished":
-            yield f"{key}: neither value nor formula", "only an unpublished datum has none", "add the value"
-        for source in leaf.get("src", ()):
-            if source not in tables["sources"]:
-                yield f"{key}: unknown source {source!r}", "every source is cited in [sources]", f"add {source}"
-        value = leaf.get("value", leaf.get("assume"))
-        if key in NUMBERS and (isinstance(value, bool) or not isinstance(value, int | float) or value <= 0):
-            yield f"{key}: {value!r}", "the compiler counts with it", "give a number above 0"
-        if key == "topology.boards" and not (isinstance(value, list) and value and all(_is_count(n) for n in value)):
-            yield f"{key}: {value!r}", "boards are listed by their number of chips", "give a list of numbers above 0"
-        if not leaf.get("src") and leaf["status"] != "assumed":
-            yield f"{key}: no source", "every number has one", 'add src = ["..."]'
+        yield from _leaf_violations(key, leaf, tables["sources"])
+
+
+def _bare_numbers(tables: dict[str, Any]) -> Iterator[str]:
+    """Yield the dotted places of numbers that are no datum; those of [meta] and `schema` number files and years."""
+    for name, item in tables.items():
+        if name in ("meta", "sources", "schema"):
+            continue
+        if _is_number(item):
+            yield name
+        elif isinstance(item, dict) and "status" not in item:
+            yield from (f"{name}.{below}" for below in _bare_numbers(item))
+
+
+def _leaf_violations(key: str, leaf: dict[str, Any], sources: dict[str, Any]) -> Iterator[Violation]:
+    if leaf["status"] not in STATUSES:
+        yield f"{key}: status {leaf['status']!r}", f"one of {', '.join(STATUSES)}", "use one of these"
+    unpublished = leaf["status"] == "unpublished"
+    if unpublished == any(field in leaf for field in ("value", "formula")):
+        what = "neither value nor formula" if not unpublished else "unpublished, and has a value"
+        yield f"{key}: {what}", "what is not published has none, everything else has", "add the value, or use `assume`"
+    for source in leaf.get("src", ()):
+        if source not in sources:
+            yield f"{key}: unknown source {source!r}", "every source is cited in [sources]", f"add {source}"
+    if not leaf.get("src") and leaf["status"] != "assumed":
+        yield f"{key}: no source", "every number has one", 'add src = ["..."]'
+    value = leaf.get("value", leaf.get("assume"))
+    if _is_number(value) and "unit" not in leaf:
+        yield f"{key}: no unit", "every number has one", 'add unit = "..."; "" for a mere number'
+    if key in NUMBERS and (not _is_number(value) or value <= 0):
+        yield f"{key}: {value!r}", "the compiler counts with it", "give a number above 0"
+    if key == "topology.boards" and not (isinstance(value, list) and value and all(_is_count(n) for n in value)):
+        yield f"{key}: {value!r}", "boards are listed by their number of chips", "give a list of numbers above 0"
+    ends = [end for end in (leaf.get("low"), value, leaf.get("high")) if end is not None]
+    if len(ends) > 1 and (not all(map(_is_number, ends)) or ends != sorted(ends)):
+        yield f"{key}: {ends}", "low, value and high are numbers in this order", "put them in order"
+    if key.startswith("energy_models."):
+        yield from _price_violations(key, value, leaf.get("unit"))
+
+
+def _price_violations(key: str, value: Any, unit: Any) -> Iterator[Violation]:
+    event = key.rpartition(".")[2]
+    if event not in EVENTS:
+        yield f"{key}: {event!r} is no event", f"events are {', '.join(EVENTS)}", "name one, or use another table"
+    if unit not in ENERGIES or not _is_number(value) or value < 0:
+        yield f"{key}: {value!r} {unit}", "an event takes an energy", f"give a number in {', '.join(ENERGIES)}"
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from neurodeploy.engine.real import run_real
 from neurodeploy.engine.reference import run_reference
 from neurodeploy.errors import Change, Finding, UnsupportedError, UsageError, VerificationError
 from neurodeploy.evaluation import activity, energy, fidelity, rounding
-from neurodeploy.hardware import HardwareProfile, load_profile
+from neurodeploy.hardware import HardwareProfile, load_profile, target_names, targets_of
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.nodes import InputKind, grid_levels
 from neurodeploy.ir.program import Cell, Neuron
@@ -332,8 +332,13 @@ def backend_of(profile: HardwareProfile) -> ModuleType:
     """Return the backend that a profile names.
 
     Raises:
-        UsageError: ND401 when there is none of this name.
+        UsageError: ND125 when it names none, ND401 when there is none of this name.
     """
+    if not profile.backend:
+        targets = targets_of(profile)
+        fix = f"compile for {' or '.join(targets)}" if targets else f"the targets are {', '.join(target_names())}"
+        why = "nothing here runs on it: the profile says what it has and what it takes, and names no backend"
+        raise UsageError(Finding("ND125", profile.id, "numbers of hardware, not a target", why, fix))
     refuse_unknown("backend", profile.backend, tuple(BACKENDS))
     return import_module(BACKENDS[profile.backend])
 

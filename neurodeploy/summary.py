@@ -16,7 +16,7 @@ from neurodeploy.errors import Change, Deviation, Finding
 from neurodeploy.evaluation.activity import FORMATS
 from neurodeploy.evaluation.energy import RealTime
 from neurodeploy.evaluation.uncertainty import wilson
-from neurodeploy.hardware import HardwareProfile, Placement, utilization
+from neurodeploy.hardware import HardwareProfile, Placement, targets_of, utilization
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.nodes import (
     LIF,
@@ -241,7 +241,7 @@ def _mapped(placement: Placement, report: Plain, name: str | None) -> Plain:
 
 
 def of_profile(profile: HardwareProfile) -> Plain:
-    """Return every datum of a target with unit, status and sources, and the sources in full."""
+    """Return every datum of a profile with unit, status and sources, and the sources in full."""
     data = [
         {
             "key": datum.key,
@@ -259,7 +259,8 @@ def of_profile(profile: HardwareProfile) -> Plain:
         "kind": "target",
         "id": profile.id,
         "name": profile.name,
-        "backend": profile.backend,
+        "backend": profile.backend or None,
+        "targets": targets_of(profile),
         "data": data,
         "sources": profile.sources,
     }

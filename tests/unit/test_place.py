@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from neurodeploy.backends.loihi2.place import RESOURCES, place, touched
 from neurodeploy.engine.reference import deliver
 from neurodeploy.errors import CapacityError, ProfileError
-from neurodeploy.hardware import load_profile, profile_from_tables, profile_names
+from neurodeploy.hardware import load_profile, profile_from_tables
 from neurodeploy.ir.nodes import InputKind, Reset
 from neurodeploy.ir.program import DenseSynapses, InputPort, Population, Program, Projection
 from tests.property.random_programs import neuron, program
@@ -112,14 +112,3 @@ def test_a_limit_that_is_no_count_is_refused(value: object) -> None:
     tables["limits"]["core"]["neurons"]["value"] = value
     with pytest.raises(ProfileError, match="ND123"):
         profile_from_tables(tables, "mine.toml")
-
-
-def test_shipped_profiles_cite_every_number() -> None:
-    """Each datum has a known status, a unit of its own where it is a quantity, and sources that exist."""
-    assert {"loihi1-sim", "loihi2-sim"} <= set(profile_names())
-    for name in profile_names():
-        profile = load_profile(name)
-        assert profile.id == name
-        for datum in profile.data.values():
-            assert datum.sources or datum.status == "assumed", datum.key
-            assert set(datum.sources) <= set(profile.sources), datum.key
