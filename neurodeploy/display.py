@@ -5,7 +5,7 @@ Nothing here computes a result. Tables fit 80 columns and lose their colors when
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import groupby
 from statistics import fmean
 from typing import Any
@@ -232,26 +232,57 @@ def show_evaluation(console: Console, plain: Plain) -> None:
     energy = plain["energy_j"]
     band = f"{_joule(energy['low'] / samples)} to {_joule(energy['high'] / samples)}"
     _line(console, f"energy    {energy['status']}, model {energy['model']}: {band} per sample, dynamic only")
-    _show_real_time(console, plain, samples)
+    _show_time(console, plain, samples)
+    _show_energy_models(console, plain, samples)
+    if plain["assumed"]:
+        _line(console, f"assumed   {', '.join(_assumed(plain['assumed']))}")
     _line(console, f"left out  {', '.join(plain['left_out'])}")
     _show_substitutions(console, plain["substitutions"])
 
 
-def _show_real_time(console: Console, plain: Plain, samples: int) -> None:
-    """Print how long a target takes whose steps have a set length, and what its boards draw meanwhile."""
-    if "real_time" not in plain:
+def _show_time(console: Console, plain: Plain, samples: int) -> None:
+    """Print how long a sample would take on the chip."""
+    time = plain["time"]
+    if time is None:
         return
-    times = plain["real_time"]
-    steps = f"{plain['steps']:,} steps of {times['step_s'] * 1e3:g} ms"
-    answer = f"{times['latency_s'] * 1e3:g} ms from an input to the answer to it"
-    _line(console, f"real time {times['seconds'] / samples * 1e3:,.6g} ms per sample, {steps}; {answer}")
-    idle = times["idle_j"]
-    band = f"{_joule(idle['low'] / samples)} to {_joule(idle['high'] / samples)}"
-    boards = f"{_count(times['boards'], 'board')} of {_count(times['board_chips'], 'chip')}"
-    _line(
-        console,
-        f"idle      {_joule(idle['value'] / samples)} per sample ({band}) of {boards}, not part of the energy above",
-    )
+    sample = {end: seconds / samples for end, seconds in time["seconds"].items()}
+    steps = f"{plain['steps']:,} steps of {_between(time['step_s'], _second)}; {time['rule']}"
+    _line(console, f"time      {_between(sample, _second)} per sample: {steps}")
+    _line(console, f"answer    {_between(time['latency_s'], _second)} after an input")
+
+
+def _show_energy_models(console: Console, plain: Plain, samples: int) -> None:
+    """Print each energy model's own figure, what is drawn whatever happens, and what other hardware would take."""
+    table = _table("on the same events", ">energy", ">low", ">high", "which counts")
+    for model in plain["energy_models"]:
+        table.add_row(model["name"], *_ends(model, samples), model["kind"])
+    console.print(table)
+    if plain["static"]:
+        table = _table("besides, drawn by", ">energy", ">low", ">high", "from")
+        for static in plain["static"]:
+            power = f"{static['watt']:g} W each, {static['status']}"
+            table.add_row(static["scope"], *_ends(static, samples), power)
+        console.print(table)
+    table = _table("the same elsewhere", ">energy", "which counts")
+    for baseline in plain["baselines"]:
+        table.add_row(baseline["device"], _joule(baseline["value"] / samples), baseline["basis"])
+    console.print(table)
+
+
+def _assumed(lines: list[str]) -> Iterator[str]:
+    """Yield what was assumed, the prices of an energy model together."""
+    for table, group in groupby(lines, key=lambda line: line.partition(" = ")[0].rpartition(".")[0]):
+        names = [line.partition(" = ")[0].rpartition(".")[2] for line in group]
+        model = table.removeprefix("energy_models.")
+        yield (
+            ", ".join(f"{table}.{name}" for name in names)
+            if model == table
+            else f"{_count(len(names), 'price')} of {model}"
+        )
+
+
+def _ends(plain: Plain, samples: int) -> list[str]:
+    return [_joule(plain[end] / samples) for end in ("value", "low", "high")]
 
 
 def show_emitted(console: Console, plain: Plain) -> None:
@@ -344,9 +375,29 @@ def show_profile(console: Console, plain: Plain) -> None:
             name = datum["key"].rpartition(".")[2]
             table.add_row(name, _value(datum), datum["unit"], datum["status"], ", ".join(datum["sources"]))
         console.print(table)
+    _show_validation(console, plain["validation"])
     _line(console, "sources", "bold")
     for name, text in plain["sources"].items():
         console.print(Text(f"{name}: {text}"))
+
+
+def _show_validation(console: Console, points: list[Plain]) -> None:
+    """Print how far the energy models are off where hardware was measured."""
+    if not points:
+        return
+    table = _table("measured", ">joule", "model", ">predicted / measured")
+    for point in points:
+        own = (point["network"], _joule(point["joule"]))
+        for i, prediction in enumerate(point["predictions"] or [None]):
+            said = ("not predicted", "") if prediction is None else (prediction["model"], _ratio(prediction["ratio"]))
+            table.add_row(*(own if i == 0 else ("", "")), *said)
+    table.columns[0].no_wrap = False
+    console.print(table)
+
+
+def _ratio(ends: list[float]) -> str:
+    low, high = (f"{end:.2f}" for end in ends)
+    return low if low == high else f"{low} to {high}"
 
 
 def show_sources(console: Console, plain: Plain) -> None:
@@ -607,6 +658,20 @@ def _joule(joule: float) -> str:
         if abs(joule) >= size:
             return f"{joule / size:.3g} {unit}"
     return f"{joule / UNITS[-1][0]:.3g} pJ"
+
+
+def _second(seconds: float) -> str:
+    for size, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds / 1e-9:.3g} ns"
+
+
+def _between(ends: Plain, show: Callable[[float], str]) -> str:
+    """Return a number with its ends, or alone where it is certain."""
+    if ends["low"] == ends["high"]:
+        return show(ends["value"])
+    return f"{show(ends['value'])} ({show(ends['low'])} to {show(ends['high'])})"
 
 
 def _alarm(resource: Plain) -> str:

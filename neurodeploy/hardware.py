@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from neurodeploy.errors import Finding, ProfileError, raise_all
 
@@ -188,8 +188,9 @@ def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     both = dict(below)
     for name, item in above.items():
         under = both.get(name)
-        tables = isinstance(item, dict) and isinstance(under, dict) and "status" not in item
-        both[name] = _laid_over(under, item) if tables else item
+        if isinstance(item, dict) and isinstance(under, dict) and "status" not in item:
+            item = _laid_over(under, item)
+        both[name] = item
     return both
 
 
@@ -243,7 +244,7 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -350,14 +351,23 @@ class Placement:
 
     @property
     def chips(self) -> int:
-        """How many chips, each filled core by core until it has no core, or not enough of what is shared, left."""
-        chips, cores, left = 0, 0, dict.fromkeys(self.shared, 0)
+        return self.seats[-1][0] + 1 if self.slots else 0
+
+    @property
+    def seats(self) -> list[tuple[int, int]]:
+        """Each slot's chip and which of the chip's cores it is.
+
+        Chips are filled core by core until no core, or not enough of what is shared, is left.
+        """
+        seats: list[tuple[int, int]] = []
+        chip, core, left = -1, self.cores_per_chip, dict.fromkeys(self.shared, 0)
         for slot in self.slots:
-            if cores == 0 or any(slot.used[name] > left[name] for name in self.shared):
-                chips, cores = chips + 1, self.cores_per_chip
+            if core == self.cores_per_chip or any(slot.used[name] > left[name] for name in self.shared):
+                chip, core = chip + 1, 0
                 left = {name: self.available[name] for name in self.shared}
-            cores, left = cores - 1, {name: left[name] - slot.used[name] for name in self.shared}
-        return chips
+            seats.append((chip, core))
+            core, left = core + 1, {name: left[name] - slot.used[name] for name in self.shared}
+        return seats
 
 
 def utilization(placement: Placement) -> list[dict]:

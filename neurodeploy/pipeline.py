@@ -8,7 +8,7 @@ Nothing here does arithmetic: each function calls the room that does, in the ord
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -27,7 +27,7 @@ from neurodeploy.engine.fast import run_fast
 from neurodeploy.engine.real import run_real
 from neurodeploy.engine.reference import run_reference
 from neurodeploy.errors import Change, Finding, UnsupportedError, UsageError, VerificationError
-from neurodeploy.evaluation import activity, energy, fidelity, rounding
+from neurodeploy.evaluation import activity, baselines, energy, fidelity, rounding, traffic
 from neurodeploy.hardware import HardwareProfile, load_profile, target_names, targets_of
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.nodes import InputKind, grid_levels
@@ -56,7 +56,7 @@ class Samples:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a run amounts to; accuracy is None without labels, never 0."""
+    """What a run amounts to; accuracy is None without labels, and `sent` without a known mesh, never 0."""
 
     executor: str
     samples: int
@@ -64,6 +64,8 @@ class Evaluation:
     latency_steps: int
     activity: activity.Activity
     energy: energy.EnergyReport
+    sent: dict[str, traffic.Messages] | None
+    baselines: tuple[baselines.Baseline, ...]
 
 
 def compile(
@@ -294,11 +296,31 @@ def evaluate(model: CompiledModel, samples: Samples, result: RunResult) -> Evalu
     payload = backend_of(model.profile).payloads(model.program.input, samples.inputs)
     cores = Counter(slot.population for slot in model.placement.slots)
     counted = activity.count(model.program, payload, result, cores)
+    going = _traffic(model, payload, result)
     accuracy = None if samples.labels is None else _accuracy(model, samples.labels, result)
-    estimated = energy.estimate(counted, model.profile, model.placement.chips)
     return Evaluation(
-        result.executor, len(result.predictions), accuracy, model.program.latency_steps, counted, estimated
+        result.executor,
+        len(result.predictions),
+        accuracy,
+        model.program.latency_steps,
+        counted,
+        energy.estimate(counted, model.profile, going, model.placement.chips),
+        None if going is None else going.sent,
+        baselines.baselines(model.program, counted),
     )
+
+
+def _traffic(model: CompiledModel, payload: np.ndarray, result: RunResult) -> traffic.Traffic | None:
+    """Return where events go, if the profile says how its cores lie."""
+    if not all(key in model.profile.data for key in energy.MESH):
+        return None
+    on_core, shares = backend_of(model.profile).on_core, defaultdict(list)
+    for slot, (chip, core) in zip(model.placement.slots, model.placement.seats, strict=True):
+        population = model.program.population(slot.population)
+        members = on_core(population, slot.start, slot.stop)
+        shares[population.name].append(traffic.Share(members, chip, core))
+    mesh = traffic.Mesh(*(int(model.profile.value(key)) for key in energy.MESH))
+    return traffic.count(model.program, payload, result, shares, mesh)
 
 
 def availability(profile: HardwareProfile) -> dict[str, Finding | None]:

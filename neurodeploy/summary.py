@@ -14,8 +14,9 @@ import numpy as np
 from neurodeploy.artifact import CompiledModel
 from neurodeploy.errors import Change, Deviation, Finding
 from neurodeploy.evaluation.activity import FORMATS
-from neurodeploy.evaluation.energy import RealTime
+from neurodeploy.evaluation.timing import Duration
 from neurodeploy.evaluation.uncertainty import wilson
+from neurodeploy.evaluation.validation import points
 from neurodeploy.hardware import HardwareProfile, Placement, targets_of, utilization
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.nodes import (
@@ -163,6 +164,8 @@ def of_evaluation(model: CompiledModel, samples: Samples, evaluation: Evaluation
             "synops": sum(layer.synops.values()),
             "synops_by_format": layer.synops,
             "neuron_updates": layer.neuron_updates,
+            "active_updates": layer.active_updates,
+            **_sent(evaluation, layer.name),
             "energy_j": _energy(energy.layers[layer.name]),
         }
         for layer in activity.layers
@@ -181,24 +184,50 @@ def of_evaluation(model: CompiledModel, samples: Samples, evaluation: Evaluation
         "neuron_updates": activity.neuron_updates,
         "firing_rate": activity.spikes / (neurons * activity.steps * activity.samples),
         "energy_j": {**_energy(energy.total), "status": energy.status, "model": energy.model},
+        "energy_models": [
+            {"name": name, "kind": model.profile.tables["energy_models"][name]["kind"], **_energy(figure)}
+            for name, figure in energy.models.items()
+        ],
+        "time": None if energy.time is None else _time(evaluation, energy.time),
+        "static": [
+            {
+                "scope": static.scope,
+                "chips": static.chips,
+                **_ends(static.joule),
+                "watt": static.datum.value,
+                "status": static.datum.status,
+            }
+            for static in energy.static
+        ],
+        "baselines": [
+            {"name": each.name, "device": each.device, "basis": each.basis, **_energy(each.energy)}
+            for each in evaluation.baselines
+        ],
         "layers": layers,
         "used": list(energy.used),
+        "assumed": list(energy.assumed),
         "left_out": list(energy.left_out),
         "substitutions": substitutions(model.program.deviations),
-        **({} if energy.real_time is None else {"real_time": _real_time(evaluation, energy.real_time)}),
     }
 
 
-def _real_time(evaluation: Evaluation, real_time: RealTime) -> Plain:
-    """Return times in seconds, and what the boards draw while they do nothing, over all samples."""
-    return {
-        "step_s": real_time.step_s,
-        "seconds": real_time.seconds,
-        "latency_s": evaluation.latency_steps * real_time.step_s,
-        "boards": real_time.boards,
-        "board_chips": real_time.board_chips,
-        "idle_j": _energy(real_time.idle),
-    }
+def _sent(evaluation: Evaluation, layer: str) -> Plain:
+    """Return the messages and hops of a layer; None where nothing is known of a chip's mesh."""
+    if evaluation.sent is None:
+        return {"messages": None, "hops": None, "off_chip": None}
+    sent = evaluation.sent[layer]
+    return {"messages": sent.messages, "hops": sent.hops_ew + sent.hops_ns, "off_chip": sent.off_chip}
+
+
+def _time(evaluation: Evaluation, taken: Duration) -> Plain:
+    """Return times in seconds of all samples, of a step, and from an input to the answer to it."""
+    latency_s = tuple(evaluation.latency_steps * end for end in taken.step_s)
+    ends = {"seconds": _ends(taken.seconds), "step_s": _ends(taken.step_s), "latency_s": _ends(latency_s)}
+    return ends | {"rule": taken.rule}
+
+
+def _ends(ends: tuple[float, ...]) -> Plain:
+    return dict(zip(("value", "low", "high"), ends, strict=True))
 
 
 def of_mapping(model: CompiledModel, report: Plain) -> Plain:
@@ -263,6 +292,7 @@ def of_profile(profile: HardwareProfile) -> Plain:
         "targets": targets_of(profile),
         "data": data,
         "sources": profile.sources,
+        "validation": [asdict(point) for point in points(profile)],
     }
 
 

@@ -5,6 +5,9 @@ Loihi zeros of dense synapses too, on SpiNNaker, which stores none, also those o
 step. Recurrent projections do not deliver a sample's last step. A neuron update is one neuron in one step: Loihi
 updates every neuron at every step. A row is what one spike makes one core look up, of excitatory or of inhibitory
 synapses: SpiNNaker fetches it from the chip's memory.
+
+An update is active when input reaches the neuron in that step, whatever it weighs, or when the neuron has a bias; on
+SpiNNaker all are, since every update costs the same there.
 """
 
 from __future__ import annotations
@@ -21,9 +24,11 @@ from neurodeploy.ir.program import (
     ConvSynapses,
     DenseSynapses,
     Neuron,
+    Population,
     Program,
     Projection,
     SparseSynapses,
+    Synapses,
 )
 from neurodeploy.results import RunResult
 
@@ -32,7 +37,7 @@ from neurodeploy.results import RunResult
 class Layer:
     """Counts of one population over all samples. `synops` is what its incoming projections processed, by format.
 
-    `rows` are counted where the population's cores are known.
+    `rows` are counted where the population's cores are known. `active_updates` are some of the `neuron_updates`.
     """
 
     name: str
@@ -42,6 +47,7 @@ class Layer:
     neuron_updates: int
     firing_rate: float
     rows: int = 0
+    active_updates: int = 0
 
 
 @dataclass(frozen=True)
@@ -94,7 +100,8 @@ def count(program: Program, payload: np.ndarray, result: RunResult, cores: Mappi
             rows += steps * samples * placed_on * _kinds(bias)
         fired = result.spikes[population.name]
         spikes, updates = int(fired.sum(dtype=np.int64)), population.size * steps * samples
-        layers.append(Layer(population.name, population.size, spikes, synops, updates, spikes / updates, rows))
+        active = _active(program, population, payload, result) if isinstance(population.neuron, Neuron) else updates
+        layers.append(Layer(population.name, population.size, spikes, synops, updates, spikes / updates, rows, active))
     return Activity(steps, samples, int(np.count_nonzero(payload)), tuple(layers))
 
 
@@ -106,6 +113,8 @@ def events(program: Program, activity: Activity) -> dict[str, int]:
     return sources | {f"{name}{BIAS}": steps for name in biased}
 
 
+PART = 128
+"""Samples looked at together, to bound memory."""
 FORMATS = {DenseSynapses: "dense", SparseSynapses: "sparse", ConvSynapses: "conv"}
 """The synapse formats by the names that energy models use."""
 
@@ -115,33 +124,95 @@ def _kinds(mantissa: np.ndarray) -> int:
     return int(np.any(mantissa > 0)) + int(np.any(mantissa < 0))
 
 
-def fan_out(projection: Projection, pre: int, zeros: bool = True) -> np.ndarray:
+def fan_out(projection: Projection, pre: int, zeros: bool = True, members: np.ndarray | None = None) -> np.ndarray:
     """Return how many synapses each source has, int64 (pre,).
 
     Args:
         zeros: whether weights of zero are synapses.
+        members: flat indices of the target's neurons that count; all of them by default.
     """
     kept = np.ones(projection.synapses.mantissa.shape, bool) if zeros else projection.synapses.mantissa != 0
     match projection.synapses:
         case DenseSynapses():
-            return kept.sum(0)
-        case SparseSynapses(_, indices, _):
+            return (kept if members is None else kept[members]).sum(0)
+        case SparseSynapses(_, indices, indptr):
+            if members is not None:
+                chosen = np.zeros(len(indptr) - 1, bool)
+                chosen[members] = True
+                kept = kept & np.repeat(chosen, np.diff(indptr))
             return np.bincount(indices[kept], minlength=pre).astype(np.int64)
         case ConvSynapses() as conv:
-            return _conv_fan_out(conv, kept)
+            counted = np.full(prod(conv.output_shape), members is None)
+            if members is not None:
+                counted[members] = True
+            return _conv_fan_out(conv, kept, counted.reshape(conv.output_shape))
 
 
-def _conv_fan_out(conv: ConvSynapses, kept: np.ndarray) -> np.ndarray:
-    """Return per input pixel, over the kernel's places, the output pixels that see it there times their channels."""
+def _conv_fan_out(conv: ConvSynapses, kept: np.ndarray, counted: np.ndarray) -> np.ndarray:
+    """Return per input pixel, over the kernel's places, the `counted` output neurons that see it there.
+
+    Args:
+        kept: which weights are synapses, bool (out, in / groups, ky, kx).
+        counted: bool (out, y, x).
+    """
     channels, height, width = conv.input_shape
     (sy, sx), (py, px), (dy, dx) = conv.stride, conv.padding, conv.dilation
     rows, columns = conv.output_shape[1:]
-    reads = kept.reshape(conv.groups, -1, *kept.shape[1:]).sum(1).reshape(channels, *kept.shape[2:], 1, 1)
+    by_group = counted.reshape(conv.groups, -1, rows, columns).astype(np.float32)
     seen = np.zeros((channels, height + 2 * py, width + 2 * px), np.int64)
     for y, x in np.ndindex(kept.shape[2:]):
+        weights = kept[:, :, y, x].reshape(conv.groups, -1, kept.shape[1]).astype(np.float32)
+        reads = np.einsum("goi,goyx->giyx", weights, by_group).reshape(channels, rows, columns)
         there = seen[:, y * dy :, x * dx :][:, : sy * (rows - 1) + 1 : sy, : sx * (columns - 1) + 1 : sx]
-        there += reads[:, y, x]
+        there += reads.astype(np.int64)
     return seen[:, py : py + height, px : px + width].reshape(-1)
+
+
+def _active(program: Program, population: Population, payload: np.ndarray, result: RunResult) -> int:
+    """Return in how many steps of how many neurons input arrives or a bias is added.
+
+    Sources that reach the same neurons are taken together, so that dense synapses need one look per step.
+    """
+    steps, samples = payload.shape[:2]
+    always = np.broadcast_to(np.atleast_1d(population.loihi.bias_mantissa != 0), population.size)
+    total = 0
+    for first in range(0, samples, PART):
+        part = slice(first, first + PART)
+        reached = np.zeros((steps, min(samples, first + PART) - first, population.size), bool)
+        for projection in program.incoming(population.name):
+            entered = projection.source == program.input.name
+            source = (payload if entered else result.spikes[projection.source])[:, part] != 0
+            late = int(projection.recurrent)
+            reached[late:] |= _reached(projection.synapses, source[: steps - late], population.size)
+        total += int(np.count_nonzero(reached | always))
+    return total
+
+
+def _reached(synapses: Synapses, fired: np.ndarray, post: int) -> np.ndarray:
+    """Return which neurons are reached by spikes (step, sample, *pre), bool broadcastable to (step, sample, post)."""
+    flat = fired.reshape(*fired.shape[:2], -1)
+    match synapses:
+        case DenseSynapses():
+            return flat.max(axis=2, keepdims=True)
+        case SparseSynapses(_, indices, indptr):
+            by_synapse = np.concatenate([flat[:, :, indices], np.zeros((*flat.shape[:2], 1), bool)], axis=2)
+            reached: np.ndarray = np.logical_or.reduceat(by_synapse, indptr[:-1], axis=2)
+            reached &= np.diff(indptr) > 0
+            return reached
+        case ConvSynapses() as conv:
+            return _reached_by_conv(conv, fired).reshape(*fired.shape[:2], post)
+
+
+def _reached_by_conv(conv: ConvSynapses, fired: np.ndarray) -> np.ndarray:
+    """Return bool (step, sample, channel, y, x): outputs whose window holds a spike of their group."""
+    (sy, sx), (py, px), (dy, dx) = conv.stride, conv.padding, conv.dilation
+    rows, columns = conv.output_shape[1:]
+    by_group = fired.reshape(*fired.shape[:2], conv.groups, -1, *conv.input_shape[1:]).any(axis=3)
+    padded = np.pad(by_group, ((0, 0), (0, 0), (0, 0), (py, py), (px, px)))
+    seen = np.zeros((*by_group.shape[:3], rows, columns), bool)
+    for y, x in np.ndindex(conv.mantissa.shape[2:]):
+        seen |= padded[..., y * dy :, x * dx :][..., : sy * (rows - 1) + 1 : sy, : sx * (columns - 1) + 1 : sx]
+    return np.repeat(seen, conv.output_shape[0] // conv.groups, axis=2)
 
 
 def _operations(projection: Projection, source: np.ndarray, zeros: bool) -> int:

@@ -1,37 +1,35 @@
 """What a run would cost on the chip: counted events times the profile's constants, as an estimate with a band.
 
-    E = sum over formats of synops x e_synop + neuron updates x e_update + spikes x e_spike + rows x e_row
+    E = sum over formats of synops x e_synop + active updates x e_active + inactive updates x e_inactive
+        + spikes x e_spike + messages x e_message + hops x e_hop + rows x e_row
 
-Dynamic energy only; models without an energy per row have it in that of a synop.
+Dynamic energy only, in each of the profile's energy models; an event that a model has no price for is in another one's.
+Every model gives one figure, and low and high span all of them and their own bands. Where a model prices active and
+inactive updates apart, its band goes from none active to all active, since nobody publishes what an active one is.
 
-Every energy model of the profile gives one figure; low and high span all of them and their own bands. What is left out
-is said: static power, hops between cores, the host and its interface. The numbers used are listed with their status.
-
-Where a target's steps take a set time, a sample does too, and so does what its boards draw when they do nothing; that
-is stated apart and never added:
-
-    time = steps x timestep x slow-down      idle = power of the boards that hold the network x time
+What is drawn whatever happens is `timing.static`, stated apart and never added. No cited constant, no number: every
+datum that was used is listed with its status and source, those that are assumptions once more, and what is left out.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from math import ceil
+from itertools import chain
 
 from neurodeploy.evaluation.activity import Activity, Layer
+from neurodeploy.evaluation.timing import Duration, Static, duration, static
+from neurodeploy.evaluation.traffic import Messages, Traffic
 from neurodeploy.hardware import Datum, HardwareProfile
 
-LEFT_OUT = ("static power", "hops between cores", "host and input/output", "state reset between samples")
-MICROSECOND = 1e-6
-BOARDS = "board_idle."
-"""Before the number of a board's chips: what it draws when it is on and does nothing."""
-JOULE = {"pJ": 1e-12, "nJ": 1e-9}
-"""Of an energy per event, by the unit its datum has."""
+LEFT_OUT = ("static power (stated apart)", "host and input/output", "state reset between samples")
+MESH = ("topology.cores_per_tile", "topology.tile_rows")
+"""What the way of a message is computed from."""
 
 
 @dataclass(frozen=True)
 class Energy:
-    """Dynamic energy in joule: the default model's value with the band over all models, and what it rests on."""
+    """Energy in joule with its low and high end."""
 
     joule: float
     low: float
@@ -39,85 +37,87 @@ class Energy:
 
 
 @dataclass(frozen=True)
-class RealTime:
-    """What a set length of a step comes to.
+class EnergyReport:
+    """Energy per layer and in total over all samples, of the default `model` with the band over all models.
 
     Args:
-        step_s: of one step, slow-down included.
-        seconds: of all samples, one after the other.
-        boards: how many, each of `board_chips` chips.
-        idle: what they draw in that time while they do nothing.
-    """
-
-    step_s: float
-    seconds: float
-    boards: int
-    board_chips: int
-    idle: Energy
-
-
-@dataclass(frozen=True)
-class EnergyReport:
-    """Energy per layer and in total over all samples; `model` is the default, `used` every datum with its status.
-
-    `real_time` is None for targets whose steps take as long as they take.
+        models: each energy model's own figure, on the same events.
+        used: every datum that the figures rest on, with value, status and sources.
+        assumed: those of them that are assumptions.
+        left_out: what is in none of the figures.
+        time: how long the run takes on the chip, one sample after the other; None when nothing is known of it.
+        static: what is drawn in that time whatever happens, by scope.
     """
 
     model: str
     total: Energy
     layers: dict[str, Energy]
+    models: dict[str, Energy]
     used: tuple[str, ...]
-    left_out: tuple[str, ...] = LEFT_OUT
+    assumed: tuple[str, ...]
+    left_out: tuple[str, ...]
     status: str = "estimated"
-    real_time: RealTime | None = None
+    time: Duration | None = None
+    static: tuple[Static, ...] = ()
 
 
-def estimate(activity: Activity, profile: HardwareProfile, chips: int = 1) -> EnergyReport:
+def estimate(
+    activity: Activity, profile: HardwareProfile, traffic: Traffic | None = None, chips: int = 1
+) -> EnergyReport:
     """Return the estimate of `profile`'s models for the counted events.
 
     Args:
+        traffic: where events go; without it, messages and hops are left out.
         chips: that the network is placed on.
 
     Raises:
-        ProfileError: ND121 when the profile's default energy model lacks a constant.
+        ProfileError: ND121 when one of the profile's energy models has no price of a synaptic operation or an update.
     """
     default = profile.energy_model()
     models = {name: _Model(profile, name) for name in profile.tables["energy_models"]}
-    layers = {layer.name: _layer_energy(layer, models, default) for layer in activity.layers}
-    total = Energy(*(sum(getattr(e, field) for e in layers.values()) for field in ("joule", "low", "high")))
-    used = sorted({line for model in models.values() for line in model.used()})
-    left_out = tuple(profile.tables["meta"].get("energy_left_out", LEFT_OUT))
-    return EnergyReport(default, total, layers, tuple(used), left_out, real_time=_real_time(activity, profile, chips))
+    sent = {} if traffic is None else traffic.sent
+    figures = {
+        layer.name: {name: model.energy(layer, sent.get(layer.name)) for name, model in models.items()}
+        for layer in activity.layers
+    }
+    layers = {name: _spanned(by_model, default) for name, by_model in figures.items()}
+    by_model = {name: _summed(by_model[name] for by_model in figures.values()) for name in models}
+    taken = duration(activity.steps, activity.samples, profile, traffic)
+    drawn = () if taken is None else static(taken, chips, profile)
+    waits = () if taken is None else taken.used
+    ways = () if traffic is None else map(profile.datum, MESH)
+    read = chain(*(model.used for model in models.values()), waits, (each.datum for each in drawn), ways)
+    data = {datum.key: datum for datum in read}
+    return EnergyReport(
+        default,
+        _summed(layers.values()),
+        layers,
+        by_model,
+        tuple(str(data[key]) for key in sorted(data)),
+        tuple(str(data[key]) for key in sorted(data) if data[key].uncertain),
+        tuple(_left_out(profile, models.values(), traffic)),
+        time=taken,
+        static=drawn,
+    )
 
 
-def _real_time(activity: Activity, profile: HardwareProfile, chips: int) -> RealTime | None:
-    """Return time and idle energy on the smallest board that holds `chips`, or on as many of the largest as do."""
-    if "latency.slow_down" not in profile.data:
-        return None
-    step_s = profile.value("latency.timestep") * MICROSECOND * profile.value("latency.slow_down")
-    seconds = activity.steps * activity.samples * step_s
-    sizes = sorted(int(key.removeprefix(BOARDS)) for key in profile.data if key.startswith(BOARDS))
-    size = next((size for size in sizes if size >= chips), sizes[-1])
-    boards = ceil(chips / size)
-    power = profile.datum(f"{BOARDS}{size}")
-    watts = (power.value if watt is None else watt for watt in (power.value, power.low, power.high))
-    idle = Energy(*(boards * watt * seconds for watt in watts))
-    return RealTime(step_s, seconds, boards, size, idle)
+def by_model(layer: Layer, sent: Messages | None, profile: HardwareProfile) -> dict[str, Energy]:
+    """Return what every energy model of a profile says of a layer's events."""
+    return {name: _Model(profile, name).energy(layer, sent) for name in profile.tables["energy_models"]}
 
 
 def of_learning(updates: int, profile: HardwareProfile) -> Energy | None:
     """Return the energy of so many changes of a synapse, over all models that know one; None when none does."""
     data = {
-        name: profile.data[f"energy_models.{name}.learning_update"]
+        name: profile.data[f"energy_models.{name}.learning_update"].band
         for name in profile.tables["energy_models"]
         if f"energy_models.{name}.learning_update" in profile.data
     }
     if not data:
         return None
     usual = data.get(profile.energy_model()) or next(iter(data.values()))
-    lows = [datum.value if datum.low is None else datum.low for datum in data.values()]
-    highs = [datum.value if datum.high is None else datum.high for datum in data.values()]
-    return Energy(*(updates * value * JOULE[usual.unit] for value in (usual.value, min(lows), max(highs))))
+    least, most = min(band[1] for band in data.values()), max(band[2] for band in data.values())
+    return Energy(updates * usual[0], updates * least, updates * most)
 
 
 class _Model:
@@ -125,51 +125,75 @@ class _Model:
 
     def __init__(self, profile: HardwareProfile, name: str) -> None:
         self._profile, self._prefix = profile, f"energy_models.{name}"
+        self.used: list[Datum] = []
+
+    def prices(self, *events: str) -> bool:
+        return any(f"{self._prefix}.{event}" in self._profile.data for event in events)
+
+    def energy(self, layer: Layer, sent: Messages | None) -> Energy:
+        """Return what the counted events of a layer take, and what it sent."""
+        value = low = high = 0.0
+        for events, datum in chain(self._own(layer), () if sent is None else self._sent(sent)):
+            value, low, high = (
+                total + events * price for total, price in zip((value, low, high), datum.band, strict=True)
+            )
+        active, inactive = (self._update(level) for level in ("active", "inactive"))
+        idle = layer.neuron_updates - layer.active_updates
+        return Energy(
+            value + layer.active_updates * active[0] + idle * inactive[0],
+            low + layer.neuron_updates * min(active[1], inactive[1]),
+            high + layer.neuron_updates * max(active[2], inactive[2]),
+        )
+
+    def _own(self, layer: Layer) -> Iterator[tuple[int, Datum]]:
+        for form, synops in layer.synops.items():
+            yield synops, self._datum(f"synop_{form}", "synop")
+        yield from self._priced(layer.neuron_updates, "neuron_access")
+        yield from self._priced(layer.rows, "row")
+        yield from self._priced(layer.spikes, "spike", "spike_out")
+
+    def _sent(self, sent: Messages) -> Iterator[tuple[int, Datum]]:
+        yield from self._priced(sent.messages, "spike_within_tile", "message_out")
+        yield from self._priced(sent.hops_ew, "hop_ew", "hop")
+        yield from self._priced(sent.hops_ns, "hop_ns", "hop")
+
+    def _priced(self, events: int, *names: str) -> Iterator[tuple[int, Datum]]:
+        if self.prices(*names):
+            yield events, self._datum(*names)
+
+    def _update(self, level: str) -> tuple[float, float, float]:
+        """Return the price of an update; a model that prices access apart has inactive neurons accessed and no more."""
+        if level == "inactive" and self.prices("neuron_access"):
+            return 0.0, 0.0, 0.0
+        return self._datum(f"neuron_update_{level}", "neuron_update").band
 
     def _datum(self, *names: str) -> Datum:
-        for name in names:
-            if f"{self._prefix}.{name}" in self._profile.data:
-                return self._profile.data[f"{self._prefix}.{name}"]
-        return self._profile.datum(f"{self._prefix}.{names[0]}")
+        """Return the first of these that the model prices.
 
-    def _terms(self, layer: Layer) -> list[tuple[int, list[Datum]]]:
-        terms = [(n, [self._datum(f"synop_{form}", "synop")]) for form, n in layer.synops.items()]
-        access = f"{self._prefix}.neuron_access"
-        update = self._datum("neuron_update_active", "neuron_update")
-        updates = [update, self._profile.data[access]] if access in self._profile.data else [update]
-        terms.append((layer.neuron_updates, updates))
-        if f"{self._prefix}.row" in self._profile.data:
-            terms.append((layer.rows, [self._datum("row")]))
-        for spike in ("spike", "spike_within_tile", "spike_out"):
-            if f"{self._prefix}.{spike}" in self._profile.data:
-                terms.append((layer.spikes, [self._datum(spike)]))
-        return terms
-
-    def joule(self, layer: Layer) -> tuple[float, float, float]:
-        """Return (value, low, high); the idle level of an update bounds it from below."""
-        value = low = high = 0.0
-        for events, data in self._terms(layer):
-            for datum in data:
-                idle = self._profile.data.get(f"{self._prefix}.neuron_update_inactive")
-                least = datum.low if datum.low is not None else datum.value
-                if idle is not None and datum.key.endswith("neuron_update_active"):
-                    least = min(least, idle.low if idle.low is not None else idle.value)
-                joule = events * JOULE[datum.unit]
-                value += joule * datum.value
-                low += joule * least
-                high += joule * (datum.high if datum.high is not None else datum.value)
-        return value, low, high
-
-    def used(self) -> list[str]:
-        return [
-            f"{datum.key} = {datum.value} {datum.unit} ({datum.status}; {', '.join(datum.sources)})"
-            for datum in self._profile.data.values()
-            if datum.key.startswith(f"{self._prefix}.")
-            and any(word in datum.key for word in ("synop", "neuron", "spike", "row"))
-        ]
+        Raises:
+            ProfileError: ND121 when it prices none.
+        """
+        keys = [f"{self._prefix}.{name}" for name in names]
+        datum = self._profile.datum(next((key for key in keys if key in self._profile.data), keys[-1]))
+        self.used.append(datum)
+        return datum
 
 
-def _layer_energy(layer: Layer, models: dict[str, _Model], default: str) -> Energy:
-    figures = {name: model.joule(layer) for name, model in models.items()}
-    low, high = min(f[1] for f in figures.values()), max(f[2] for f in figures.values())
-    return Energy(figures[default][0], low, high)
+def _left_out(profile: HardwareProfile, models: Iterable[_Model], traffic: Traffic | None) -> Iterator[str]:
+    yield from profile.tables["meta"].get("energy_left_out", LEFT_OUT)
+    if any(model.prices("spike_within_tile", "message_out", "hop", "hop_ew", "hop_ns") for model in models):
+        if traffic is None:
+            yield "messages and hops between cores"
+        elif any(sent.off_chip for sent in traffic.sent.values()):
+            yield f"the way of {sum(sent.off_chip for sent in traffic.sent.values()):,} messages from chip to chip"
+
+
+def _spanned(by_model: dict[str, Energy], default: str) -> Energy:
+    """Return the default model's figure with the ends of all models."""
+    energies = by_model.values()
+    return Energy(by_model[default].joule, min(e.low for e in energies), max(e.high for e in energies))
+
+
+def _summed(energies: Iterable[Energy]) -> Energy:
+    found = list(energies)
+    return Energy(*(sum(getattr(energy, end) for energy in found) for end in ("joule", "low", "high")))

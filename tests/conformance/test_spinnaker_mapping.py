@@ -107,9 +107,8 @@ def test_energy_is_made_of_the_profiles_constants(mapped: tuple[CompiledModel, d
     assert found["core_seconds"] == pytest.approx(len(report["cores"]) * report["milliseconds"] * 1e-3)
     assert found["cores_j"] == pytest.approx(found["core_seconds"] * profile.value("power.core_active"))
     nothing = activity.Activity(report["milliseconds"], 1, 0, ())
-    idle = energy.estimate(nothing, profile, chips=48).real_time
-    assert idle is not None
-    assert found["idle_j"] == pytest.approx(idle.idle.joule)
+    (idle,) = energy.estimate(nothing, profile, chips=48).static
+    assert found["idle_j"] == pytest.approx(idle.joule[0])
 
 
 @needs_spynnaker
@@ -200,15 +199,13 @@ def test_real_time_is_steps_of_a_millisecond() -> None:
     """20 steps of 3 samples are 60 ms; two chips idle on a SpiNN-3 of 3.56 W, 100 on three SpiNN-5 of 26.84 W."""
     counted = activity.Activity(STEPS, 3, 0, ())
     profile = load_profile("spinnaker1")
-    small, large = (energy.estimate(counted, profile, chips).real_time for chips in (2, 100))
-    assert small is not None
-    assert large is not None
-    assert (small.seconds, small.boards, small.board_chips) == (pytest.approx(0.06), 1, 4)
-    assert (large.boards, large.board_chips) == (3, 48)
-    assert small.idle.joule == pytest.approx(3.56 * 0.06)
-    assert small.idle.low == pytest.approx(2.671 * 0.06)
-    assert large.idle.joule == pytest.approx(3 * 26.84 * 0.06)
-    assert energy.estimate(counted, load_profile("loihi2-sim")).real_time is None
+    small, large = (energy.estimate(counted, profile, chips=chips) for chips in (2, 100))
+    assert small.time is not None
+    assert small.time.seconds == pytest.approx((0.06,) * 3)
+    assert [each.chips for each in (*small.static, *large.static)] == [4, 144]
+    assert small.static[0].joule == pytest.approx((3.56 * 0.06, 2.671 * 0.06, 3.56 * 0.06))
+    assert large.static[0].joule[0] == pytest.approx(3 * 26.84 * 0.06)
+    assert energy.estimate(counted, load_profile("loihi2-sim")).time is None
 
 
 @needs_spynnaker

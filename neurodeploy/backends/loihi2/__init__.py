@@ -10,7 +10,7 @@ import numpy as np
 
 from neurodeploy.backends.loihi2.lava_compat import availability
 from neurodeploy.backends.loihi2.learn import learn
-from neurodeploy.backends.loihi2.place import place
+from neurodeploy.backends.loihi2.place import on_core, place
 from neurodeploy.backends.loihi2.plastic_formats import frozen_program, integer_program, real_weights
 from neurodeploy.backends.loihi2.quantize import quantize
 from neurodeploy.backends.loihi2.run import run
@@ -43,6 +43,6 @@ def missing(executor: str) -> Finding | None:
 
 
 __all__ = [
-    "AUTHORITIES", "EXECUTORS", "FORMS", "frozen_program", "integer_program", "learn", "missing", "payloads", "place",
-    "quantize", "real_weights", "refusals", "run", "substitute",
+    "AUTHORITIES", "EXECUTORS", "FORMS", "frozen_program", "integer_program", "learn", "missing", "on_core", "payloads",
+    "place", "quantize", "real_weights", "refusals", "run", "substitute",
 ]  # fmt: skip

@@ -141,8 +141,8 @@ def _fits(used: dict[str, int], available: dict[str, int]) -> bool:
     return all(used[name] <= available[name] for name in used)
 
 
-def _members(population: Population, start: int, stop: int) -> np.ndarray:
-    """Return the flat indices of slice [start, stop)."""
+def on_core(population: Population, start: int, stop: int) -> np.ndarray:
+    """Return the flat indices of slice [start, stop), which counts an image's neurons in the order (y, x, channel)."""
     if len(population.shape) != 3:
         return np.arange(start, stop)
     order = np.arange(population.size).reshape(population.shape).transpose(1, 2, 0).reshape(-1)
@@ -151,7 +151,7 @@ def _members(population: Population, start: int, stop: int) -> np.ndarray:
 
 def _usage(program: Program, population: Population, start: int, stop: int, memory: _Memory) -> dict[str, int]:
     bits, axons = 0, 0
-    members = _members(population, start, stop)
+    members = on_core(population, start, stop)
     for projection in program.incoming(population.name):
         sources = int(touched(projection, members).sum())
         axons += sources
@@ -202,14 +202,14 @@ def _with_output_axons(program: Program, slots: list[Slot]) -> list[Slot]:
     fan_out = {population.name: np.zeros(population.size, np.int64) for population in program.populations}
     by_name = {population.name: population for population in program.populations}
     for slot in slots:
-        members = _members(by_name[slot.population], slot.start, slot.stop)
+        members = on_core(by_name[slot.population], slot.start, slot.stop)
         for projection in program.incoming(slot.population):
             if projection.source in fan_out:
                 reached = touched(projection, members)
                 fan_out[projection.source][: len(reached)] += reached
 
     def sent(slot: Slot) -> int:
-        return int(fan_out[slot.population][_members(by_name[slot.population], slot.start, slot.stop)].sum())
+        return int(fan_out[slot.population][on_core(by_name[slot.population], slot.start, slot.stop)].sum())
 
     return [replace(slot, used=slot.used | {"output_axons": sent(slot)}) for slot in slots]
 
