@@ -226,18 +226,37 @@ def show_evaluation(console: Console, plain: Plain) -> None:
     table = _table("per sample", ">neurons", ">spikes", ">rate", ">synops", ">updates", ">energy")
     for layer in plain["layers"]:
         table.add_row(layer["name"], f"{layer['neurons']:,}", *_metrics(layer, samples))
+    sources = plain["sources"]
+    if sources["energy_j"]["value"]:
+        spikes, joule = sources["spikes"] / samples, sources["energy_j"]["value"] / samples
+        table.add_row("sources", "", f"{spikes:,.1f}", "", "", "", _joule(joule))
     neurons = sum(layer["neurons"] for layer in plain["layers"])
     table.add_row("total", f"{neurons:,}", *_metrics(plain, samples), style="bold")
     console.print(table)
     energy = plain["energy_j"]
     band = f"{_joule(energy['low'] / samples)} to {_joule(energy['high'] / samples)}"
     _line(console, f"energy    {energy['status']}, model {energy['model']}: {band} per sample, dynamic only")
+    _show_counted(console, plain, samples)
     _show_time(console, plain, samples)
     _show_energy_models(console, plain, samples)
     if plain["assumed"]:
         _line(console, f"assumed   {', '.join(_assumed(plain['assumed']))}")
     _line(console, f"left out  {', '.join(plain['left_out'])}")
     _show_substitutions(console, plain["substitutions"])
+
+
+def _show_counted(console: Console, plain: Plain, samples: int) -> None:
+    """Print what the table has no room for, where it was counted."""
+    layers = plain["layers"]
+    if layers[0]["messages"] is None:
+        return
+    active, updates, messages, hops, off_chip = (
+        sum(layer[name] for layer in layers)
+        for name in ("active_updates", "neuron_updates", "messages", "hops", "off_chip")
+    )
+    crossing = f", {off_chip / samples:,.1f} of them to other chips" if off_chip else ""
+    sent = f"{messages / samples:,.1f} messages to cores{crossing}, {hops / samples:,.1f} hops"
+    _line(console, f"counted   input in {active / updates:.1%} of updates; {sent}, per sample")
 
 
 def _show_time(console: Console, plain: Plain, samples: int) -> None:

@@ -41,6 +41,7 @@ EVENTS = {
     "synop_dense": "the same, where synapses are stored all to all",
     "synop_sparse": "the same, where they are stored one by one",
     "synop_conv": "the same, where they share a kernel",
+    "input_spike": "a spike that enters, or of a bias, at the source that sends it",
     "row": "what one spike makes one core fetch, of excitatory or of inhibitory synapses",
     "neuron_access": "a neuron in a step, whatever happens to it",
     "neuron_update": "a neuron that is computed in a step",

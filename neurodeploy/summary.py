@@ -203,6 +203,7 @@ def of_evaluation(model: CompiledModel, samples: Samples, evaluation: Evaluation
             {"name": each.name, "device": each.device, "basis": each.basis, **_energy(each.energy)}
             for each in evaluation.baselines
         ],
+        "sources": {"spikes": activity.input_spikes + activity.bias_spikes, "energy_j": _energy(energy.sources)},
         "layers": layers,
         "used": list(energy.used),
         "assumed": list(energy.assumed),

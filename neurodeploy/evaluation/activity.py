@@ -52,12 +52,13 @@ class Layer:
 
 @dataclass(frozen=True)
 class Activity:
-    """Counts of a whole run: `layers` in causal order, `input_spikes` of the input port."""
+    """Counts of a whole run: `layers` in causal order, spikes of the input port and of sources of biases."""
 
     steps: int
     samples: int
     input_spikes: int
     layers: tuple[Layer, ...]
+    bias_spikes: int = 0
 
     @property
     def spikes(self) -> int:
@@ -102,15 +103,20 @@ def count(program: Program, payload: np.ndarray, result: RunResult, cores: Mappi
         spikes, updates = int(fired.sum(dtype=np.int64)), population.size * steps * samples
         active = _active(program, population, payload, result) if isinstance(population.neuron, Neuron) else updates
         layers.append(Layer(population.name, population.size, spikes, synops, updates, spikes / updates, rows, active))
-    return Activity(steps, samples, int(np.count_nonzero(payload)), tuple(layers))
+    bias_spikes = steps * samples * len(_biased(program))
+    return Activity(steps, samples, int(np.count_nonzero(payload)), tuple(layers), bias_spikes)
 
 
 def events(program: Program, activity: Activity) -> dict[str, int]:
     """Return the spikes of the input, of every population, and of the source of its bias, which fires in every step."""
     sources = {program.input.name: activity.input_spikes} | {layer.name: layer.spikes for layer in activity.layers}
     steps = activity.steps * activity.samples
-    biased = (p.name for p in program.populations if isinstance(p.neuron, Cell) and np.any(p.neuron.bias))
-    return sources | {f"{name}{BIAS}": steps for name in biased}
+    return sources | {f"{name}{BIAS}": steps for name in _biased(program)}
+
+
+def _biased(program: Program) -> list[str]:
+    """Return the populations whose bias is spikes of a source."""
+    return [p.name for p in program.populations if isinstance(p.neuron, Cell) and np.any(p.neuron.bias)]
 
 
 PART = 128

@@ -1,7 +1,7 @@
 """What a run would cost on the chip: counted events times the profile's constants, as an estimate with a band.
 
     E = sum over formats of synops x e_synop + active updates x e_active + inactive updates x e_inactive
-        + spikes x e_spike + messages x e_message + hops x e_hop + rows x e_row
+        + spikes x e_spike + messages x e_message + hops x e_hop + rows x e_row + input spikes x e_input
 
 Dynamic energy only, in each of the profile's energy models; an event that a model has no price for is in another one's.
 Every model gives one figure, and low and high span all of them and their own bands. Where a model prices active and
@@ -41,6 +41,7 @@ class EnergyReport:
     """Energy per layer and in total over all samples, of the default `model` with the band over all models.
 
     Args:
+        sources: what spikes that enter, and those of biases, cost at their sources; part of the total.
         models: each energy model's own figure, on the same events.
         used: every datum that the figures rest on, with value, status and sources.
         assumed: those of them that are assumptions.
@@ -52,6 +53,7 @@ class EnergyReport:
     model: str
     total: Energy
     layers: dict[str, Energy]
+    sources: Energy
     models: dict[str, Energy]
     used: tuple[str, ...]
     assumed: tuple[str, ...]
@@ -80,8 +82,10 @@ def estimate(
         layer.name: {name: model.energy(layer, sent.get(layer.name)) for name, model in models.items()}
         for layer in activity.layers
     }
+    entered = {name: model.sources(activity.input_spikes + activity.bias_spikes) for name, model in models.items()}
     layers = {name: _spanned(by_model, default) for name, by_model in figures.items()}
-    by_model = {name: _summed(by_model[name] for by_model in figures.values()) for name in models}
+    sources = _spanned(entered, default)
+    own = {name: _summed((entered[name], *(by_model[name] for by_model in figures.values()))) for name in models}
     taken = duration(activity.steps, activity.samples, profile, traffic)
     drawn = () if taken is None else static(taken, chips, profile)
     waits = () if taken is None else taken.used
@@ -90,9 +94,10 @@ def estimate(
     data = {datum.key: datum for datum in read}
     return EnergyReport(
         default,
-        _summed(layers.values()),
+        _spanned(own, default),
         layers,
-        by_model,
+        sources,
+        own,
         tuple(str(data[key]) for key in sorted(data)),
         tuple(str(data[key]) for key in sorted(data) if data[key].uncertain),
         tuple(_left_out(profile, models.values(), traffic)),
@@ -101,9 +106,10 @@ def estimate(
     )
 
 
-def by_model(layer: Layer, sent: Messages | None, profile: HardwareProfile) -> dict[str, Energy]:
-    """Return what every energy model of a profile says of a layer's events."""
-    return {name: _Model(profile, name).energy(layer, sent) for name in profile.tables["energy_models"]}
+def by_model(layer: Layer, sent: Messages | None, profile: HardwareProfile, input_spikes: int = 0) -> dict[str, Energy]:
+    """Return what every energy model of a profile says of a layer's events, and of spikes that enter."""
+    models = {name: _Model(profile, name) for name in profile.tables["energy_models"]}
+    return {name: _summed((m.energy(layer, sent), m.sources(input_spikes))) for name, m in models.items()}
 
 
 def of_learning(updates: int, profile: HardwareProfile) -> Energy | None:
@@ -144,6 +150,13 @@ class _Model:
             low + layer.neuron_updates * min(active[1], inactive[1]),
             high + layer.neuron_updates * max(active[2], inactive[2]),
         )
+
+    def sources(self, spikes: int) -> Energy:
+        """Return what spikes cost at the sources that send them: nothing where the model does not price that."""
+        value, low, high = (
+            sum(n * datum.band[end] for n, datum in self._priced(spikes, "input_spike")) for end in range(3)
+        )
+        return Energy(value, low, high)
 
     def _own(self, layer: Layer) -> Iterator[tuple[int, Datum]]:
         for form, synops in layer.synops.items():

@@ -57,7 +57,10 @@ def points(profile: HardwareProfile) -> list[Point]:
 def _point(table: dict[str, Any], profile: HardwareProfile) -> Point:
     measured, readings = table["measured"], table.get("reading", [])
     joule = measured.get("joule") or measured["watt"] * measured["seconds"]
-    figures = [by_model(_layer(reading), Messages(reading.get("messages", 0)), profile) for reading in readings]
+    figures = [
+        by_model(_layer(reading), Messages(reading.get("messages", 0)), profile, reading.get("input_spikes", 0))
+        for reading in readings
+    ]
     names = sorted(figures[0], key=lambda name: name != profile.energy_model()) if figures else []
     predictions = []
     for name in names:

@@ -29,7 +29,7 @@ def test_factors_are_as_stated() -> None:
         ("loihi2", 2.0),
         ("spinnaker1", 1.25),
     }
-    assert len(PREDICTED) == 7
+    assert len(PREDICTED) == 12
     assert points(load_profile("loihi2-sim")) == points(load_profile("loihi2"))
     assert points(load_profile("spinnaker2")) == []
 

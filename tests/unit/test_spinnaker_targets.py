@@ -124,7 +124,9 @@ def test_spinnaker2_is_a_plan_and_says_what_it_assumes() -> None:
     with pytest.raises(UsageError, match=r"(?s)ND409.*fix   compile for spinnaker1"):
         pipeline.emit(model, samples)
     evaluation = pipeline.evaluate(model, samples, pipeline.run(model, samples))
-    assert evaluation.energy.time is None
+    assert evaluation.energy.time is not None
+    (powered,) = evaluation.energy.static
+    assert powered.joule[0] == pytest.approx(0.2354 * samples.inputs.shape[0] * samples.inputs.shape[1] * 1e-3)
     assert evaluation.energy.total.low < evaluation.energy.total.joule < evaluation.energy.total.high
 
 
@@ -138,15 +140,25 @@ def test_spinnaker2_refuses_what_does_not_fit() -> None:
 
 
 def test_energy_by_hand() -> None:
-    """1,000 dense synops in 20 rows, 100 updates, 10 spikes, in nJ.
+    """1,000 dense synops in 20 rows, 100 updates, 10 spikes, 5 that enter and 1 of a bias, in nJ.
 
     By rows 1000 x 7.2 + 20 x 86.7 + 100 x 89.6 + 10 x 10 = 17,994; SpiNN-3 1000 x 7.54 + 100 x 89.6 + 10 x 10 = 16,600;
-    SpiNN-5 1000 x 7.32 + 100 x 92.6 + 10 x 8.7 = 16,667; KerasSpiking 1000 x 13.3 + 100 x 26 = 15,900.
+    SpiNN-5 1000 x 7.32 + 100 x 92.6 + 10 x 8.7 = 16,667; KerasSpiking 1000 x 13.3 + 100 x 26 = 15,900. To all but the
+    last 6 x 3,222 = 19,332 (SpiNN-5: 6 x 3,454 = 20,724) are added.
     """
     layer = activity.Layer("a", 100, 10, {"dense": 1000}, 100, 0.1, 20)
-    report = energy.estimate(activity.Activity(1, 1, 5, (layer,)), load_profile("spinnaker1"))
+    report = energy.estimate(activity.Activity(1, 1, 5, (layer,), 1), load_profile("spinnaker1"))
     assert report.model == "snabsuite_rows"
-    assert report.total.joule == report.total.high == pytest.approx(17_994e-9)
+    assert report.total.joule == pytest.approx(37_326e-9)
+    assert {name: model.joule for name, model in report.models.items()} == pytest.approx(
+        {
+            "snabsuite_rows": 37_326e-9,
+            "snabsuite_spinn3": 35_932e-9,
+            "snabsuite_spinn5": 37_391e-9,
+            "keras_spiking": 15_900e-9,
+        }
+    )
+    assert (report.sources.joule, report.sources.low) == pytest.approx((19_332e-9, 0))
     assert report.total.low == pytest.approx(15_900e-9)
     assert "boards that idle (stated apart)" in report.left_out
 
