@@ -339,7 +339,11 @@ def show_mapping(console: Console, plain: Plain) -> None:
     _line(console, f"scales    {', '.join(_scales(row) for row in plain['weights'])} per mV, excitatory and inhibitory")
     exact = all(row["exact"] for row in plain["weights"]) and not plain["synapses_that_differ"]
     said = "all exactly the program's" if exact else f"{plain['synapses_that_differ']:,} of them NOT the program's"
-    _line(console, f"weights   {_count(plain['synapses'], 'synapse')} packed, {said}", "" if exact else "bold red")
+    packed = f"{_count(plain['synapses'], 'synapse')} packed"
+    if plain["kernel_weights"]:
+        packed = f"{packed} and {_count(plain['kernel_weights'], 'weight')} of kernels"
+    _line(console, f"weights   {packed}, {said}", "" if exact else "bold red")
+    _show_kernels(console, plain["kernels"])
     _show_mapped_energy(console, plain)
     took = f"{plain['milliseconds']:,} ms planned in {plain['seconds']:.1f} s"
     ran = "on a virtual board, which runs nothing: no spikes" if plain["virtual"] else "on a machine"
@@ -565,9 +569,18 @@ def _show_placement(console: Console, placement: Plain) -> None:
     where = f"{_count(placement['cores'], 'core')} on {_count(placement['chips'], 'chip')}"
     fullest = ", ".join(f"{name.replace('_', ' ')} {share:.0%}" for name, share in placement["fullest"].items())
     _line(console, f"placed    {where}; fullest: {fullest}")
+    _show_kernels(console, placement["kernels"])
     if placement["assumed"]:
         names = ", ".join(key.rpartition(".")[2] for key in placement["assumed"])
         _line(console, f"assumed   {names}: the vendor publishes no limit")
+
+
+def _show_kernels(console: Console, kernels: dict[str, str | None]) -> None:
+    """Print what became of each convolution, those of the same fate together."""
+    for why in dict.fromkeys(kernels.values()):
+        names = ", ".join(name for name, other in kernels.items() if other == why)
+        said = "ConvolutionConnectors between planes" if why is None else f"connection by connection: {why}"
+        _line(console, f"kernels   {names}: {said}")
 
 
 def _show_learned(console: Console, record: Plain | None) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -256,9 +256,9 @@ Violation = tuple[str, str, str]
 def _violations(tables: dict[str, Any]) -> Iterator[Violation]:
     """Yield everything in `tables` that breaks the schema."""
     meta = tables.get("meta", {})
-    for field in ("id", "name", *(["default_energy_model"] if "backend" in meta else [])):
-        if not isinstance(meta.get(field), str):
-            yield f"meta.{field} is missing", "a profile says what it is and who serves it", f'add {field} = "..."'
+    for key in ("id", "name", *(["default_energy_model"] if "backend" in meta else [])):
+        if not isinstance(meta.get(key), str):
+            yield f"meta.{key} is missing", "a profile says what it is and who serves it", f'add {key} = "..."'
     if not isinstance(tables.get("sources"), dict):
         yield "there is no [sources] table", "no cited constant, no number", "add [sources]"
         return
@@ -338,6 +338,8 @@ class Placement:
 
     Args:
         shared: resources of which all cores of a chip together have what is available.
+        kernels: convolution -> why it is listed connection by connection, None where the target keeps it as a kernel;
+            only for targets that know both.
     """
 
     slots: tuple[Slot, ...]
@@ -345,6 +347,7 @@ class Placement:
     cores_per_chip: int
     assumed: tuple[str, ...]
     shared: tuple[str, ...] = ()
+    kernels: dict[str, str | None] = field(default_factory=dict)
 
     @property
     def cores(self) -> int:

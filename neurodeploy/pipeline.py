@@ -294,7 +294,9 @@ def evaluate(model: CompiledModel, samples: Samples, result: RunResult) -> Evalu
         UsageError: ND412 when a label is no output neuron.
     """
     payload = backend_of(model.profile).payloads(model.program.input, samples.inputs)
-    cores = Counter(slot.population for slot in model.placement.slots)
+    kernels = model.placement.kernels  # which lie on their cores, so that no row is fetched
+    without_rows = {edge.target for edge in model.program.projections if kernels.get(edge.name, "") is None}
+    cores = Counter(slot.population for slot in model.placement.slots if slot.population not in without_rows)
     counted = activity.count(model.program, payload, result, cores)
     going = _traffic(model, payload, result)
     accuracy = None if samples.labels is None else _accuracy(model, samples.labels, result)

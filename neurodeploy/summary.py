@@ -249,7 +249,9 @@ def of_mapping(model: CompiledModel, report: Plain) -> Plain:
             for row in report["weights"]
         ],
         "synapses": sum(projection["synapses"] for projection in report["projections"]),
-        "synapses_that_differ": sum(projection["differ"] for projection in report["projections"]),
+        "kernel_weights": sum(kernels["weights"] for kernels in report["kernels"]),
+        "synapses_that_differ": sum(row["differ"] for row in (*report["projections"], *report["kernels"])),
+        "kernels": model.placement.kernels,
         "energy": report["energy"],
         **{key: report[key] for key in ("cores", "keys")},
     }
@@ -363,6 +365,7 @@ def _placement(placement: Placement) -> Plain:
         "cores_per_chip": placement.cores_per_chip,
         "fullest": fullest,
         "assumed": list(placement.assumed),
+        "kernels": placement.kernels,
         "utilization": utilization(placement),
     }
 

@@ -56,6 +56,24 @@ def convolutional(bias: bool = True, seed: int = 0) -> Network:
     return Network(nodes, edges, "input", "lif1", encoding=ENCODING)
 
 
+def planar(seed: int = 0) -> Network:
+    """Return planes of 20 x 24, two cores each, that kernels join: one, two, two apart, one; then 10 cells."""
+    rng, plane = np.random.default_rng(seed), (20, 24)
+    kernels = (
+        ((2, 1, 3, 3), (1, 22, 26), (0, 0), 1, 0.5),
+        ((2, 1, 5, 3), (2, *plane), (2, 1), 2, 0.4),
+        ((1, 2, 3, 1), (2, *plane), (1, 0), 1, 0.6),
+    )
+    nodes: dict[str, Node] = {"input": Input((1, 22, 26), InputKind.SPIKES)}
+    for layer, (shape, source, padding, groups, spread) in enumerate(kernels):
+        weight, bias = rng.normal(0.12, spread, shape), rng.normal(0, 0.1, shape[0]) if layer < 2 else None
+        nodes[f"conv{layer}"] = Conv(weight, source, (1, 1), padding, (1, 1), groups, bias)
+        nodes[f"lif{layer}"] = neurons((shape[0], *plane), rng, 0.75, Reset.ZERO_NEXT_STEP)
+    nodes |= {"fc": Linear(rng.normal(0.01, 0.1, (10, 480))), "lif3": neurons((10,), rng, None, Reset.ZERO)}
+    edges = tuple(Edge(source, target) for source, target in pairwise(nodes))
+    return Network(nodes, edges, "input", "lif3", encoding=ENCODING)
+
+
 def neurons(shape: tuple[int, ...], rng: np.random.Generator, alpha: float | None, reset: Reset) -> LIF:
     """Return cells whose decays and thresholds differ from cell to cell."""
     beta, threshold = rng.uniform(0.8, 0.95, shape), rng.uniform(0.8, 1.2, shape)

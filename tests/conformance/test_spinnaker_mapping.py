@@ -15,6 +15,7 @@ import pytest
 
 from neurodeploy import cli, pipeline, summary
 from neurodeploy.artifact import CompiledModel, save_artifact
+from neurodeploy.backends.spinnaker.connections import connections_of
 from neurodeploy.backends.spinnaker.mapper import rows_of
 from neurodeploy.backends.spinnaker.mapping import VIRTUAL, map_onto
 from neurodeploy.engine.cells import run_cells
@@ -28,7 +29,7 @@ from neurodeploy.errors import (
 from neurodeploy.evaluation import activity, energy
 from neurodeploy.hardware import load_profile
 from neurodeploy.ir.network import Network
-from tests.spinnaker_networks import STEPS, convolutional, dense, spikes
+from tests.spinnaker_networks import STEPS, convolutional, dense, planar, spikes
 
 NETWORKS = {
     "784-128-10": dense(784, 128, 10, bias=True),
@@ -36,6 +37,7 @@ NETWORKS = {
     "sparse": dense(300, 260, 10, density=0.05),
     "convolution": convolutional(),
     "odd sizes": dense(30, 7, 1, bias=True),
+    "planes": planar(),
 }
 needs_spynnaker = pytest.mark.skipif(find_spec("spynnaker") is None, reason="sPyNNaker is not installed")
 
@@ -72,11 +74,19 @@ def test_every_weight_arrives_unrounded(mapped: tuple[CompiledModel, dict[str, A
     assert all(row["exact"] for row in plain["weights"])
     assert {row["population"] for row in plain["weights"]} == {p.name for p in model.program.populations}
     assert plain["synapses_that_differ"] == 0
-    biases = sum(int(np.count_nonzero(np.broadcast_to(p.cell.bias, (p.size,)))) for p in model.program.populations)
-    dense_or_sparse = [p for p in model.program.projections if p.name != "conv"]
-    if len(dense_or_sparse) == len(model.program.projections):
-        expected = biases + sum(int(np.count_nonzero(p.synapses.mantissa)) for p in dense_or_sparse)
-        assert plain["synapses"] == expected
+    kernels = [p for p in model.program.projections if model.placement.kernels.get(p.name, "") is None]
+    spread = {p.target for p in kernels}
+    biases = [
+        int(np.count_nonzero(np.broadcast_to(p.cell.bias, (p.size,))))
+        for p in model.program.populations
+        if p.name not in spread
+    ]
+    listed = [p for p in model.program.projections if p not in kernels]
+    assert plain["synapses"] == sum(biases) + sum(connections_of(p).weights.size for p in listed)
+    told = [p.synapses.mantissa for p in kernels]
+    biased = (p for p in model.program.populations if p.name in spread and np.any(p.cell.bias))
+    told += [np.broadcast_to(np.abs(p.cell.bias).max(), (p.shape[0], 21, 25)) for p in biased]
+    assert plain["kernel_weights"] == sum(mantissa.size * (1 + (np.abs(mantissa).max() > 32767)) for mantissa in told)
 
 
 def test_keys_are_apart_and_routed(mapped: tuple[CompiledModel, dict[str, Any], dict[str, int]]) -> None:

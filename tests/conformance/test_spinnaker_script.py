@@ -19,7 +19,7 @@ from neurodeploy.errors import UnsupportedError, UsageError
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.nodes import Reset
 from neurodeploy.ir.program import ConvSynapses, Program, Projection, SparseSynapses
-from tests.spinnaker_networks import convolutional, dense, spikes
+from tests.spinnaker_networks import convolutional, dense, planar, spikes
 
 NETWORKS = {
     "leaky": dense(40, 30, 8, bias=True),
@@ -28,6 +28,7 @@ NETWORKS = {
     "synaptic": dense(40, 30, 8, alpha=0.75, bias=True),
     "sparse": dense(40, 60, 8, density=0.2),
     "convolution": convolutional(),
+    "planes": planar(),
 }
 needs_nest = pytest.mark.skipif(
     any(find_spec(name) is None for name in ("pyNN", "nest")),

@@ -32,16 +32,21 @@ def unsorted_connections(projection: Projection) -> Connections:
     return Connections(*(array[kept].astype(np.int32, copy=False) for array in (pre, post, weights)))
 
 
-def longest_row(projection: Projection, sign: int, per_core: int) -> int:
-    """Return the most synapses of one sign that a source neuron has into one core, whose cells are `per_core`."""
+def row_lengths(projection: Projection, sign: int, start: int, stop: int, per_core: int) -> np.ndarray:
+    """Return the most synapses of one sign that each source neuron has into one core, int64 (pre,).
+
+    Args:
+        start, stop: the target cells that count, which lie `per_core` to a core.
+    """
     if isinstance(projection.synapses, DenseSynapses):
-        chosen = np.sign(projection.synapses.mantissa) == sign
-        cuts = range(0, len(chosen), per_core)
-        return max(int(chosen[start : start + per_core].sum(0).max(initial=0)) for start in cuts)
+        chosen = np.sign(projection.synapses.mantissa[start:stop]) == sign
+        return np.max([chosen[first : first + per_core].sum(0) for first in range(0, len(chosen), per_core)], axis=0)
     pre, post, weights = _listed(projection.synapses)
-    chosen = np.sign(weights) == sign
-    cores = int(post.max(initial=0)) // per_core + 1
-    return int(np.bincount(pre[chosen].astype(np.int64) * cores + post[chosen] // per_core).max(initial=0))
+    chosen = (np.sign(weights) == sign) & (post >= start) & (post < stop)
+    cores = (stop - start - 1) // per_core + 1
+    core = pre[chosen].astype(np.int64) * cores + (post[chosen] - start) // per_core
+    counts = np.bincount(core)
+    return np.pad(counts, (0, -len(counts) % cores)).reshape(-1, cores).max(axis=1, initial=0)
 
 
 def _listed(synapses: Synapses) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -88,11 +88,12 @@ def _report(populations: Plain, data: Any, milliseconds: int, events: dict[str, 
     from spinn_utilities.config_holder import get_config_bool
     from spynnaker.pyNN.data import SpynnakerDataView
 
-    machine = SpynnakerDataView.get_machine()
+    machine, projections = SpynnakerDataView.get_machine(), list(SpynnakerDataView.iterate_projections())
     tables = {(table.x, table.y): table for table in SpynnakerDataView.get_uncompressed().routing_tables}
     entries = [int(table.number_of_entries) for table in tables.values()]
-    cores = list(_cores(milliseconds))
-    keys = list(_keys(tables))
+    parts = _parts(populations)
+    cores = list(_cores(milliseconds, parts))
+    keys = list(_keys(tables, parts))
     return {
         "spynnaker": version("sPyNNaker"),
         "virtual": bool(get_config_bool("Machine", "virtual_board")),
@@ -103,13 +104,23 @@ def _report(populations: Plain, data: Any, milliseconds: int, events: dict[str, 
         "system_cores": int(SpynnakerDataView.get_n_placements()) - len(cores),
         "routing": {"tables": len(entries), "entries": sum(entries), "largest": max(entries, default=0)},
         "keys": keys,
-        "weights": [row for name, population in populations.items() for row in _scales(name, population)],
-        "projections": [_arrived(projection, data) for projection in SpynnakerDataView.iterate_projections()],
+        "weights": [row for name, same in populations.items() for row in _scales(name, same[0])],
+        "projections": [_arrived(projection, data) for projection in projections if not _is_kernel(projection)],
+        "kernels": [row for same in populations.values() for part in same for row in _kernels_arrived(part)],
         "energy": None if events is None else _energy(milliseconds * MS, cores, keys, events),
     }
 
 
-def _cores(milliseconds: int) -> Iterator[Plain]:
+def _parts(populations: Plain) -> dict[str, tuple[str, int]]:
+    """Return, for the label of each of sPyNNaker's populations, whose channel it is and its first cell there."""
+    found: dict[str, tuple[str, int]] = {}
+    for name, parts in populations.items():
+        sizes = [part.size for part in parts]
+        found |= {str(part._vertex.label): (name, sum(sizes[:i])) for i, part in enumerate(parts)}
+    return found
+
+
+def _cores(milliseconds: int, parts: dict[str, tuple[str, int]]) -> Iterator[Plain]:
     """Yield every core of the network: what is on it, where it is and what SDRAM it was given."""
     from spynnaker.pyNN.data import SpynnakerDataView
 
@@ -117,10 +128,12 @@ def _cores(milliseconds: int) -> Iterator[Plain]:
         vertex = placement.vertex
         if str(vertex.label).startswith(SYSTEM):
             continue
+        name, first = parts[str(vertex.app_vertex.label)]
+        cells = vertex.vertex_slice.get_raster_ids()
         yield {
-            "population": str(vertex.app_vertex.label),
-            "start": int(vertex.vertex_slice.lo_atom),
-            "stop": int(vertex.vertex_slice.hi_atom) + 1,
+            "population": name,
+            "start": first + int(cells[0]),
+            "stop": first + int(cells[-1]) + 1,
             "chip": [int(placement.x), int(placement.y)],
             "core": int(placement.p),
             "sdram": int(vertex.sdram_required.get_total_sdram(milliseconds)),
@@ -128,7 +141,7 @@ def _cores(milliseconds: int) -> Iterator[Plain]:
         }
 
 
-def _keys(tables: dict[tuple[int, int], Any]) -> Iterator[Plain]:
+def _keys(tables: dict[tuple[int, int], Any], parts: dict[str, tuple[str, int]]) -> Iterator[Plain]:
     """Yield the key of every core that sends spikes, and the chips whose routers pass them."""
     from pacman.model.routing_info import MachineVertexRoutingInfo
     from spynnaker.pyNN.data import SpynnakerDataView
@@ -141,7 +154,7 @@ def _keys(tables: dict[tuple[int, int], Any]) -> Iterator[Plain]:
             for chip, table in tables.items()
             if any(info.key & entry.mask == entry.key for entry in table.multicast_routing_entries)
         ]
-        population = str(info.vertex.app_vertex.label)
+        population, _ = parts[str(info.vertex.app_vertex.label)]
         yield {"population": population, "key": int(info.key), "mask": int(info.mask), "chips": chips}
 
 
@@ -157,10 +170,12 @@ def _scales(name: str, population: Any) -> Iterator[Plain]:
 
 def _arrived(projection: Any, data: Any) -> Plain:
     """Compare the weights that sPyNNaker packed into rows with those of the script."""
-    entry, receptor = projection.label.rsplit("/", 1)
-    sent = data[f"{entry}/weight"]
-    chosen = sent > 0 if receptor == "excitatory" else sent < 0
-    pre, post = data[f"{entry}/pre"][chosen], data[f"{entry}/post"][chosen]
+    entry, i, j, receptor = projection.label.rsplit("/", 3)
+    sent, pre, post = (data[f"{entry}/{part}"] for part in ("weight", "pre", "post"))
+    sources, targets = projection.pre.size, projection.post.size
+    chosen = (sent > 0 if receptor == "excitatory" else sent < 0) & (pre // sources == int(i))
+    chosen &= post // targets == int(j)
+    pre, post = pre[chosen] % sources, post[chosen] % targets
     packed = np.concatenate(projection._get_synaptic_data(True, ["weight"], [], None).connections)
     order, expected = np.lexsort((packed["target"], packed["source"])), np.lexsort((post, pre))
     differ = sum(
@@ -172,6 +187,38 @@ def _arrived(projection: Any, data: Any) -> Plain:
         )
     )
     return {"name": projection.label, "synapses": len(packed), "differ": int(np.count_nonzero(differ))}
+
+
+def _is_kernel(projection: Any) -> bool:
+    from spynnaker.pyNN.models.neural_projections.connectors import ConvolutionConnector
+
+    return isinstance(projection._synapse_information.connector, ConvolutionConnector)
+
+
+def _kernels_arrived(population: Any) -> Iterator[Plain]:
+    """Compare the kernels that sPyNNaker wrote for the cores of a population with what the script told it.
+
+    They end a core's data one after the other, as signed integers of 16 bits that are weights times their scale.
+    """
+    from spinn_front_end_common.interface.ds import DsSqlliteDatabase
+    from spynnaker.pyNN.data import SpynnakerDataView
+    from spynnaker.pyNN.models.neuron import PopulationMachineLocalOnlyCombinedVertex, PopulationVertex
+
+    vertex = population._vertex
+    incoming = vertex.incoming_projections if isinstance(vertex, PopulationVertex) else ()
+    told = [p._synapse_information.connector.kernel_weights.reshape(-1) for p in incoming if _is_kernel(p)]
+    if not told:
+        return
+    weights, scales = np.concatenate(told), vertex.get_weight_scales(vertex.get_ring_buffer_shifts())
+    sent, differ = weights * np.where(weights < 0, scales[1], scales[0]), 0
+    region = PopulationMachineLocalOnlyCombinedVertex.REGIONS.LOCAL_ONLY_PARAMS
+    with DsSqlliteDatabase() as database:
+        for core in vertex.machine_vertices:
+            at = SpynnakerDataView.get_placement_of_vertex(core)
+            content = {row[0]: row[-1] for row in database.get_region_pointers_and_content(at.x, at.y, at.p)}
+            packed = np.frombuffer(content[region] or b"", np.int16)[-(len(sent) + len(sent) % 2) :][: len(sent)]
+            differ += int(np.count_nonzero(packed != sent))
+    yield {"name": str(vertex.label), "weights": len(sent), "differ": differ}
 
 
 def _energy(seconds: float, cores: list[Plain], keys: list[Plain], events: dict[str, int]) -> Plain:

@@ -6,7 +6,8 @@ SDRAM: for each projection and each core of its source a block of rows, one row 
     block = rows x (header + longest row x word)        all rows as long as the longest into any of the cores
 
 excitatory and inhibitory weights apart, and every core of a population is planned like its fullest. The profile's table
-`sdram` holds the other sizes. Convolutions count connection by connection, as they are sent.
+`sdram` holds the other sizes. Convolutions count connection by connection, as they are sent, unless they are kernels;
+then each channel is a population of its own (`convolution`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from math import ceil
 
 import numpy as np
 
-from neurodeploy.backends.spinnaker.connections import longest_row
+from neurodeploy.backends.spinnaker.connections import row_lengths
+from neurodeploy.backends.spinnaker.convolution import bias_source, layout_of, local_bytes
 from neurodeploy.errors import CapacityError, Finding
 from neurodeploy.hardware import HardwareProfile, Placement, Slot, utilization
 from neurodeploy.ir.program import BIAS, DenseSynapses, Population, Program, Projection
@@ -40,7 +42,8 @@ def place(program: Program, profile: HardwareProfile) -> Placement:
     for name, start, stop, used in estimate.cores():
         slots.append(Slot(len(slots), name, start, stop, used))
     per_chip = int(profile.value("topology.cores_per_chip_usable"))
-    placement = Placement(tuple(slots), estimate.available, per_chip, estimate.assumed, shared=("sdram",))
+    kernels = estimate.layout.listed
+    placement = Placement(tuple(slots), estimate.available, per_chip, estimate.assumed, ("sdram",), kernels)
     misfits = list(_misfits(placement, profile))
     if misfits:
         raise CapacityError(*misfits, utilization=utilization(placement))
@@ -64,7 +67,7 @@ class _Estimate:
     """Bytes of SDRAM per core."""
 
     def __init__(self, program: Program, profile: HardwareProfile) -> None:
-        self._program, self._profile = program, profile
+        self._program, self._profile, self.layout = program, profile, layout_of(program)
         self._read: set[str] = set()
         self._per_core = int(self._value("limits.core.neurons"))
         self.available = {"neurons": self._per_core, "sdram": int(self._value("limits.chip.sdram"))}
@@ -78,16 +81,20 @@ class _Estimate:
 
     def cores(self) -> Iterator[tuple[str, int, int, dict[str, int]]]:
         """Yield (population or source, start, stop, used): the input, the populations, the sources of biases."""
-        size = int(np.prod(self._program.input.shape))
-        yield self._program.input.name, 0, size, self._source(size)
+        name = self._program.input.name
+        for first, size in self._parts(name):
+            yield name, first, first + size, self._source(size)
         for population in self._program.populations:
-            sdram = self._population(population)
-            for start in range(0, population.size, self._per_core):
-                stop = min(start + self._per_core, population.size)
-                yield population.name, start, stop, {"neurons": stop - start, "sdram": sdram}
+            cells = self._cells(population.name)
+            for (first, size), sdram in zip(self._parts(population.name), self._populations(population), strict=True):
+                for start in range(first, first + size, cells):
+                    stop = min(start + cells, first + size)
+                    yield population.name, start, stop, {"neurons": stop - start, "sdram": sdram}
         for population in self._program.populations:
             if np.any(population.cell.bias):
-                yield f"{population.name}{BIAS}", 0, 1, self._source(1)
+                joined = self.layout.joins(self._program, population.name)
+                size = bias_source(self.layout.planes[population.name]).size if joined else 1
+                yield f"{population.name}{BIAS}", 0, size, self._source(1)
 
     def _source(self, size: int) -> dict[str, int]:
         """Return what a source uses; its neurons are no cells, and none of a core's places for cells is taken."""
@@ -95,46 +102,65 @@ class _Estimate:
         step = messages * self._value("sdram.source_message") + size * self._value("sdram.source_key")
         return {"neurons": 0, "sdram": int(self._value("sdram.source") + (1 + self._steps) * step)}
 
-    def _population(self, population: Population) -> int:
-        """Return what every core of a population uses."""
-        model = "delta" if population.cell.alpha is None else "exp"
-        cells = min(population.size, self._per_core)
-        total = self._value(f"sdram.core_{model}") + cells * self._value(f"sdram.cell_{model}")
+    def _populations(self, population: Population) -> Iterator[int]:
+        """Yield what every core uses, of each population that `population` becomes."""
+        cells = self._cells(population.name)
+        joined = self.layout.joins(self._program, population.name)
+        cell = "delta" if population.cell.alpha is None else "exp"
+        total = self._value(f"sdram.core_{'conv' if joined else cell}") + cells * self._value(f"sdram.cell_{cell}")
         total += cells % 2 * self._value("sdram.odd_cell")
         total += self._steps * (1 + ceil(cells / BITS_PER_WORD)) * self._value("sdram.spike_word")
+        if joined:
+            yield from (int(total) + kernels for kernels in local_bytes(self._program, population))
+            return
         total += self._value("sdram.tables")
-        blocks = list(self._blocks(population, cells))
-        for size in {name: size for name, size, _ in blocks}.values():
+        for first, size in self._parts(population.name):
+            yield int(total + self._synapses(list(self._blocks(population, first, first + size))))
+
+    def _synapses(self, blocks: list[tuple[str, int, int, int]]) -> float:
+        """Return the bytes of the synaptic matrix and of the tables that lead to it."""
+        total = len(blocks) * self._value("sdram.per_projection")
+        for _, size in {(source, first): (source, size) for source, first, size, _ in blocks}.values():
             total += self._value("sdram.per_source")
             total += ceil(size / BITS_PER_WORD) * self._value("sdram.per_source_word")
-        total += len(blocks) * self._value("sdram.per_projection")
-        return int(total + self._matrix(blocks))
+        return total + self._matrix(blocks)
 
-    def _matrix(self, blocks: list[tuple[str, int, int]]) -> int:
+    def _matrix(self, blocks: list[tuple[str, int, int, int]]) -> int:
         """Return the bytes of the synaptic matrix: its blocks one after the other, each where one may begin."""
         header, word = (self._value(f"synapse_encoding.{key}") for key in ("row_header", "static_word"))
         aligned = self._value("sdram.block_alignment")
         end = self._value("sdram.matrix")
-        for name, size, row in blocks:
-            rows = size if self._is_source(name) else min(size, self._per_core)
+        for source, _, size, row in blocks:
+            rows = size if self._is_source(source) else min(size, self._cells(source))
             for _ in range(ceil(size / rows)):
                 end = ceil(end / aligned) * aligned + rows * (header + row * word) // BITS_PER_BYTE
         return int(end)
 
-    def _blocks(self, population: Population, cells: int) -> Iterator[tuple[str, int, int]]:
-        """Yield (source, its neurons, longest row) of every projection into a population, one per sign."""
+    def _blocks(self, population: Population, start: int, stop: int) -> Iterator[tuple[str, int, int, int]]:
+        """Yield (source, its first neuron, its neurons, longest row) of every projection into cells, one per sign."""
+        cells = self._cells(population.name)
         for projection in self._program.incoming(population.name):
-            for sign in SIGNS:
-                row = longest_row(projection, sign, cells)
-                if row:
-                    yield projection.source, self._size(projection.source), row
+            rows = [row_lengths(projection, sign, start, stop, cells) for sign in SIGNS]
+            for first, size in self._parts(projection.source):
+                for row in rows:
+                    longest = int(row[first : first + size].max(initial=0))
+                    if longest:
+                        yield projection.source, first, size, longest
         if np.any(population.cell.bias):
             mantissa = np.broadcast_to(population.cell.bias, (population.size,))[:, None]
             for sign in SIGNS:
                 bias = Projection("", "", "", DenseSynapses(mantissa))
-                row = longest_row(bias, sign, cells)
-                if row:
-                    yield f"{population.name}{BIAS}", 1, row
+                longest = int(row_lengths(bias, sign, start, stop, cells).max())
+                if longest:
+                    yield f"{population.name}{BIAS}", 0, 1, longest
+
+    def _parts(self, name: str) -> list[tuple[int, int]]:
+        return self.layout.parts(name, self._size(name))
+
+    def _cells(self, name: str) -> int:
+        """Return the cells of a population that lie on a core."""
+        plane = self.layout.planes.get(name)
+        return min(self._size(name), self._per_core) if plane is None else plane.rows_per_core * plane.width
 
     def _size(self, name: str) -> int:
         entered = name == self._program.input.name

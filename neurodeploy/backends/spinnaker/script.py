@@ -2,7 +2,8 @@
 
 Beside `net.py` lies `net.npz` with the samples, the weights and whatever differs from neuron to neuron. Every
 projection is split into excitatory and inhibitory weights; weights rounded to zero are left out, since they move
-nothing. Connections are listed by source: sPyNNaker 7.4.1 counts the longest row wrongly in any other order.
+nothing. Connections are listed by source: sPyNNaker 7.4.1 counts the longest row wrongly in any other order. What
+`convolution` lets be a ConvolutionConnector is one on SpiNNaker; its connections are listed for NEST all the same.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 from neurodeploy.backends.spinnaker import chip
 from neurodeploy.backends.spinnaker.cells import MARGIN, capacitance
 from neurodeploy.backends.spinnaker.connections import Connections, connections_of
+from neurodeploy.backends.spinnaker.convolution import Layout, halves, layout_of
 from neurodeploy.engine.chip import not_on_chip
 from neurodeploy.errors import Finding, UnsupportedError, UsageError, raise_all
 from neurodeploy.ir.nodes import Reset
@@ -80,17 +82,19 @@ def script(program: Program, inputs: np.ndarray, title: str, name: str = "net") 
     """
     raise_all(UnsupportedError, list(not_on_chip(program)))
     latency = {simulator: latencies(program, simulator) for simulator in SIMULATORS}
+    layout = layout_of(program)
     arrays: dict[str, np.ndarray] = {"input": inputs.reshape(*inputs.shape[:2], -1)}
-    blocks = [_population(population, arrays) for population in program.populations]
-    blocks += [_projection(program, projection, arrays) for projection in program.projections]
-    blocks += [_bias(program, population, arrays) for population in program.populations if np.any(population.cell.bias)]
+    blocks = [_population(population, layout, arrays) for population in program.populations]
+    blocks += [_projection(program, projection, layout, arrays) for projection in program.projections]
+    biased = (population for population in program.populations if np.any(population.cell.bias))
+    blocks += [_bias(program, population, layout, arrays) for population in biased]
     facts = {
         "title": _plain(title),
         "name": name,
         "steps": str(inputs.shape[0]),
         "latency": indent(_latencies(latency), "    ").strip(),
         "input": _text(program.input.name),
-        "inputs": str(arrays["input"].shape[2]),
+        "plane": _plane(layout, program.input.name, entire=True),
         "network": indent("\n".join(blocks), "    "),
         "output": _text(program.output),
     }
@@ -150,7 +154,7 @@ def nest_parameters(cell: Cell) -> dict[str, np.ndarray]:
 # the parts of the text
 
 
-def _population(population: Population, arrays: dict[str, np.ndarray]) -> str:
+def _population(population: Population, layout: Layout, arrays: dict[str, np.ndarray]) -> str:
     """Return a call with what both simulators are told, and then what each of them is told differently."""
     cell, name = population.cell, population.name
     model, _ = chip.CELLS[cell.alpha is not None, cell.reset]
@@ -160,7 +164,9 @@ def _population(population: Population, arrays: dict[str, np.ndarray]) -> str:
     shares = {"both": {key: told["nest"][key] for key in sorted(same)}}
     shares |= {simulator: {k: v for k, v in values.items() if k not in same} for simulator, values in told.items()}
     lines = [f"# {_plain(name)}: {population.size:,} cells {current}, their membrane set to {WORDS[cell.reset]}"]
-    lines += [f"net.cells({_text(name)}, {population.size}, {_text(model)}, {chip.expected_sums(cell)},"]
+    lines += [
+        f"net.cells({_text(name)}, {population.size}, {_text(model)}, {chip.expected_sums(cell)}{_plane(layout, name)},"
+    ]
     for share, values in shares.items():
         said = ", ".join(f"{key}={_value(f'{name}/{share}/{key}', value, arrays)}" for key, value in values.items())
         lines.append(f"    {share}=dict({said}),")
@@ -180,20 +186,24 @@ def _text(name: str) -> str:
     return json.dumps(name, ensure_ascii=False)
 
 
-def _projection(program: Program, projection: Projection, arrays: dict[str, np.ndarray]) -> str:
-    connections = connections_of(projection)
+def _projection(program: Program, projection: Projection, layout: Layout, arrays: dict[str, np.ndarray]) -> str:
+    connections, synapses = connections_of(projection), projection.synapses
     cell = program.population(projection.target).cell
     late = ", read a step late" if projection.recurrent else ""
     lines = [f"# {_plain(projection.name)}: {connections.weights.size:,} synapses that are not zero{late}"]
-    if isinstance(projection.synapses, ConvSynapses):
-        lines.append("# a convolution, connection by connection: " + kernel_obstacle(program, projection))
-    names = (projection.source, projection.target, projection.name)
-    lines.append(f"net.connect({', '.join(map(_text, names))})")
     _keep(f"synapses/{projection.name}", connections, cell, arrays)
-    return "\n".join(lines)
+    said = ", ".join(map(_text, (projection.source, projection.target, projection.name)))
+    if not isinstance(synapses, ConvSynapses):
+        return "\n".join([*lines, f"net.connect({said})"])
+    why = layout.listed[projection.name]
+    if why is not None:
+        return "\n".join([*lines, f"# a convolution, connection by connection: {why}", f"net.connect({said})"])
+    lines.append("# a convolution, by kernels between planes: sPyNNaker's ConvolutionConnector does exactly this one")
+    arrays[f"kernel/{projection.name}"] = _kernels(synapses.mantissa, cell)
+    return "\n".join([*lines, f"net.convolve({said}, padding={tuple(synapses.padding)})"])
 
 
-def _bias(program: Program, population: Population, arrays: dict[str, np.ndarray]) -> str:
+def _bias(program: Program, population: Population, layout: Layout, arrays: dict[str, np.ndarray]) -> str:
     name, cell = population.name, population.cell
     beside = next((edge.source for edge in program.incoming(name) if not edge.recurrent), program.input.name)
     mantissa = np.broadcast_to(cell.bias, (population.size,)).astype(np.int32)
@@ -201,26 +211,30 @@ def _bias(program: Program, population: Population, arrays: dict[str, np.ndarray
     connections = Connections(np.zeros(len(post), np.int32), post.astype(np.int32), mantissa[post])
     _keep(f"bias/{name}", connections, cell, arrays)
     said = f"# the bias of {_plain(name)}: a source that fires in every step"
-    return f"{said}\nnet.bias({_text(name)}, beside={_text(beside)})"
+    if not layout.joins(program, name):
+        return f"{said}\nnet.bias({_text(name)}, beside={_text(beside)})"
+    plane = layout.planes[name]
+    arrays[f"bias/{name}/kernel"] = _kernels(mantissa.reshape(plane.channels, plane.height, plane.width), cell)
+    return f"{said}\nnet.spread({_text(name)}, beside={_text(beside)})"
+
+
+def _kernels(mantissa: np.ndarray, cell: Cell) -> np.ndarray:
+    """Return kernels in mV, float32 (part, ...): one part, or two that are added up."""
+    return np.stack([part * cell.steps(part) for part in halves(mantissa)]).astype(np.float32)
+
+
+def _plane(layout: Layout, name: str, entire: bool = False) -> str:
+    """Return the argument that makes each channel of `name` a plane, where kernels join it; on one core if `entire`."""
+    plane = layout.planes.get(name)
+    if plane is None:
+        return ""
+    return f", plane=({plane.height}, {plane.width}, {plane.height if entire else plane.rows_per_core})"
 
 
 def _keep(entry: str, connections: Connections, cell: Cell, arrays: dict[str, np.ndarray]) -> None:
     """Keep connections in mV; weights are integers times powers of two, so that float32 holds them exactly."""
     arrays[f"{entry}/pre"], arrays[f"{entry}/post"] = connections.pre, connections.post
     arrays[f"{entry}/weight"] = (connections.weights * cell.steps(connections.weights)).astype(np.float32)
-
-
-def kernel_obstacle(program: Program, projection: Projection) -> str:
-    """Say why a convolution is not sPyNNaker's ConvolutionConnector."""
-    synapses = projection.synapses
-    assert isinstance(synapses, ConvSynapses)
-    if max(synapses.input_shape[0], synapses.output_shape[0]) > 1:
-        return "sPyNNaker's ConvolutionConnector joins single planes"
-    if max(synapses.dilation) > 1:
-        return "sPyNNaker's ConvolutionConnector has no dilation"
-    if np.any(program.population(projection.target).cell.bias) or len(program.incoming(projection.target)) > 1:
-        return "beside a ConvolutionConnector nothing else may reach a population of sPyNNaker's"
-    return "which way round sPyNNaker's ConvolutionConnector lays a kernel shows on hardware only"
 
 
 def _plain(text: str) -> str:
