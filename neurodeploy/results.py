@@ -33,6 +33,25 @@ class RunResult:
     steps_on_chip: int | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Moment:
+    """One step of some samples of a `Network`'s run, arrays (sample, *shape).
+
+    Args:
+        step: counted from 0.
+        samples: which of all samples these are.
+        reads: what every node but populations and the input read: the sum of its incoming edges.
+        activity: what every node put out, the spikes of populations among it.
+        membranes: population -> snnTorch's `mem` after the step; Leaky's before the reset to zero of its next step.
+    """
+
+    step: int
+    samples: slice
+    reads: dict[str, np.ndarray]
+    activity: dict[str, np.ndarray]
+    membranes: dict[str, np.ndarray]
+
+
 def decide(output_spikes: np.ndarray) -> np.ndarray:
     """Return the decision per sample: the neuron with most spikes, the lowest index on a tie.
 

@@ -8,7 +8,7 @@ that the module applies to all steps at once (PyTorch's kernels may add in anoth
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from time import perf_counter
 
@@ -20,7 +20,7 @@ from torch.nn import functional
 from neurodeploy.errors import Finding, UsageError
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.nodes import LIF, AveragePool, Conv, Linear, MaxPool, Node, Reset, Reshape, Scale, SparseLinear
-from neurodeploy.results import RunResult, decide
+from neurodeploy.results import Moment, RunResult, decide
 
 BATCH = 256
 """Samples that are computed together."""
@@ -60,33 +60,62 @@ def run_source(
     voltages = {n: np.zeros((steps, samples, *populations[n].shape), dtype) for n in state_names}
     with_current = [n for n in state_names if populations[n].alpha is not None]
     currents = {n: np.zeros((steps, samples, *populations[n].shape), dtype) for n in with_current}
-    machine = Machine(network, DTYPES[dtype])
     start = perf_counter()
-    with torch.no_grad():
-        for first in range(0, samples, batch):
-            part = slice(first, min(first + batch, samples))
-            machine.rest(part.stop - part.start)
-            for step in range(steps):
-                x = torch.from_numpy(np.array(inputs[step, part], dtype=np.float64)).to(DTYPES[dtype])
-                for name, fired in machine.step(x).items():
-                    spikes[name][step, part] = fired.numpy()
-                for name, voltage in voltages.items():
-                    voltage[step, part] = machine.membranes[name].numpy()
-                for name, current in currents.items():
-                    current[step, part] = machine.currents[name].numpy()
-            if progress:
-                progress(part.stop, samples)
+    for machine, step, part in _run(network, inputs, batch, dtype):
+        for name, record in spikes.items():
+            record[step, part] = machine.activity[name].numpy()
+        for name, voltage in voltages.items():
+            voltage[step, part] = machine.membranes[name].numpy()
+        for name, current in currents.items():
+            current[step, part] = machine.currents[name].numpy()
+        if progress and step == steps - 1:
+            progress(part.stop, samples)
     seconds = perf_counter() - start
     predictions = decide(spikes[network.output])
     return RunResult(f"pytorch ({dtype})", spikes, predictions, currents, voltages, seconds)
 
 
+def moments(network: Network, inputs: np.ndarray, *, batch: int = BATCH) -> Iterator[Moment]:
+    """Yield what happens in every step of every batch, as float32, `batch` samples at a time and the last with fewer.
+
+    Args:
+        inputs: real values (step, sample, *input shape).
+
+    Raises:
+        UsageError: ND008 when `inputs` or `batch` do not fit.
+    """
+    _check(network, inputs, batch, "float32")
+    for machine, step, part in _run(network, inputs, batch, "float32"):
+        parts = (machine.reads, machine.activity, machine.shown)
+        yield Moment(step, part, *({name: x.numpy() for name, x in each.items()} for each in parts))
+
+
+def _run(network: Network, inputs: np.ndarray, batch: int, dtype: str) -> Iterator[tuple[Machine, int, slice]]:
+    """Yield the machine after every step, with the step and the samples it holds."""
+    machine, samples = Machine(network, DTYPES[dtype]), inputs.shape[1]
+    for first in range(0, samples, batch):
+        part = slice(first, min(first + batch, samples))
+        machine.rest(part.stop - part.start)
+        for step in range(len(inputs)):
+            x = torch.from_numpy(np.array(inputs[step, part], dtype=np.float64)).to(DTYPES[dtype])
+            with torch.no_grad():
+                machine.step(x)
+            yield machine, step, part
+
+
 @dataclass
 class Machine:
-    """A network's present state in PyTorch: advance it with `step` after `rest`."""
+    """A network's present state in PyTorch: advance it with `step` after `rest`.
+
+    After a step, `reads` has what every map read, `activity` what every node put out, and `shown` every membrane as
+    snnTorch's `mem`: before a reset to zero that Leaky makes at the beginning of the next step.
+    """
 
     network: Network
     dtype: torch.dtype
+    reads: dict[str, Tensor] = field(default_factory=dict)
+    activity: dict[str, Tensor] = field(default_factory=dict)
+    shown: dict[str, Tensor] = field(default_factory=dict)
     membranes: dict[str, Tensor] = field(default_factory=dict)
     currents: dict[str, Tensor] = field(default_factory=dict)
     adaptations: dict[str, Tensor] = field(default_factory=dict)
@@ -111,9 +140,9 @@ class Machine:
             if edge.delay_steps
         }
 
-    def step(self, x: Tensor) -> dict[str, Tensor]:
-        """Return the spikes (sample, *neuron) of every population for one step's input (sample, *shape)."""
-        now = {self.network.input: x}
+    def step(self, x: Tensor) -> None:
+        """Advance by one step with its input (sample, *shape)."""
+        now = self.activity = {self.network.input: x}
         for name in self.network.nodes:
             if name == self.network.input:
                 continue
@@ -127,9 +156,9 @@ class Machine:
             if name in self._neurons:
                 now[name] = self._fire(name, terms, own)
             else:
-                now[name] = self._maps[name](sum(terms[1:], start=terms[0]))
+                self.reads[name] = sum(terms[1:], start=terms[0])
+                now[name] = self._maps[name](self.reads[name])
         self._before = {source: now[source] for source in self._before}
-        return {name: now[name] for name in self._neurons}
 
     def _fire(self, name: str, terms: list[Tensor], recurrent: Tensor | None) -> Tensor:
         """Advance one population, adding in the order in which snnTorch's neurons add."""
@@ -154,11 +183,14 @@ class Machine:
             self.adaptations[name] = decay * self.adaptations[name] + self.fired[name]
             spikes = (base - neuron.threshold - strength * self.adaptations[name] > 0).to(self.dtype)
             self.fired[name] = spikes
+        self.shown[name] = base
         match neuron.reset:
             case Reset.ZERO:
                 base = base - spikes * base
+                if neuron.alpha is not None or recurrent is not None:
+                    self.shown[name] = base
             case Reset.SUBTRACT:
-                base = base - (spikes - reset) * neuron.threshold
+                self.shown[name] = base = base - (spikes - reset) * neuron.threshold
         self.membranes[name] = base
         return spikes
 
