@@ -18,6 +18,7 @@ from math import prod
 
 import numpy as np
 
+from neurodeploy.ir.nodes import Conv, Shape
 from neurodeploy.ir.program import (
     BIAS,
     Cell,
@@ -148,30 +149,37 @@ def fan_out(projection: Projection, pre: int, zeros: bool = True, members: np.nd
                 kept = kept & np.repeat(chosen, np.diff(indptr))
             return np.bincount(indices[kept], minlength=pre).astype(np.int64)
         case ConvSynapses() as conv:
-            counted = np.full(prod(conv.output_shape), members is None)
+            counted = None
             if members is not None:
+                counted = np.zeros(prod(conv.output_shape), bool)
                 counted[members] = True
-            return _conv_fan_out(conv, kept, counted.reshape(conv.output_shape))
+            return kernel_fan_out(conv, conv.output_shape, kept, counted)
 
 
-def _conv_fan_out(conv: ConvSynapses, kept: np.ndarray, counted: np.ndarray) -> np.ndarray:
-    """Return per input pixel, over the kernel's places, the `counted` output neurons that see it there.
+def kernel_fan_out(
+    conv: ConvSynapses | Conv, output_shape: Shape, kept: np.ndarray, counted: np.ndarray | None = None
+) -> np.ndarray:
+    """Return per input pixel, over the kernel's places, the output neurons that see it there.
 
     Args:
-        kept: which weights are synapses, bool (out, in / groups, ky, kx).
-        counted: bool (out, y, x).
+        kept: which weights are synapses, bool of the kernel's shape.
+        counted: which output neurons count, bool (neuron,); all of them by default.
+
+    Returns:
+        int64 (pre,), the pixels in C order.
     """
-    channels, height, width = conv.input_shape
-    (sy, sx), (py, px), (dy, dx) = conv.stride, conv.padding, conv.dilation
-    rows, columns = conv.output_shape[1:]
-    by_group = counted.reshape(conv.groups, -1, rows, columns).astype(np.float32)
-    seen = np.zeros((channels, height + 2 * py, width + 2 * px), np.int64)
-    for y, x in np.ndindex(kept.shape[2:]):
-        weights = kept[:, :, y, x].reshape(conv.groups, -1, kept.shape[1]).astype(np.float32)
-        reads = np.einsum("goi,goyx->giyx", weights, by_group).reshape(channels, rows, columns)
-        there = seen[:, y * dy :, x * dx :][:, : sy * (rows - 1) + 1 : sy, : sx * (columns - 1) + 1 : sx]
-        there += reads.astype(np.int64)
-    return seen[:, py : py + height, px : px + width].reshape(-1)
+    channels, *space = conv.input_shape
+    where = np.ones(output_shape, bool) if counted is None else counted
+    by_group = where.reshape(conv.groups, -1, *output_shape[1:]).astype(np.float32)
+    seen = np.zeros((channels, *(n + 2 * p for n, p in zip(space, conv.padding, strict=True))), np.int64)
+    for tap in np.ndindex(kept.shape[2:]):
+        axes = zip(tap, conv.dilation, conv.stride, output_shape[1:], strict=True)
+        window = tuple(slice(t * d, t * d + s * (n - 1) + 1, s) for t, d, s, n in axes)
+        weights = kept[(slice(None), slice(None), *tap)].reshape(conv.groups, -1, kept.shape[1])
+        reads = np.einsum("goi,go...->gi...", weights.astype(np.float32), by_group)
+        seen[(slice(None), *window)] += reads.reshape(channels, *output_shape[1:]).astype(np.int64)
+    inside = (slice(p, p + n) for n, p in zip(space, conv.padding, strict=True))
+    return seen[(slice(None), *inside)].reshape(-1)
 
 
 def _active(program: Program, population: Population, payload: np.ndarray, result: RunResult) -> int:
