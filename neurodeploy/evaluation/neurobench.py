@@ -53,8 +53,9 @@ class Measures:
     Args:
         batch: the largest number of samples in one call.
         activation_sparsity_by_layer: by the last part of the layer's path.
+        operations: effective ones of each layer, called once per step; what follows is of all calls.
         effective_macs, effective_acs, dense: synaptic operations.
-        hits: right decisions, or None without labels.
+        predictions: int64 (sample,).
         events: of the input, of every population and of every MaxPool, whose output is spikes too.
         unavailable: metric -> why it cannot be told.
         notes: what is assumed, and where NeuroBench's own numbers are odd.
@@ -68,12 +69,13 @@ class Measures:
     connection_sparsity: float | None
     activation_sparsity: float
     activation_sparsity_by_layer: dict[str, float]
+    operations: dict[str, int]
     effective_macs: int
     effective_acs: int
     dense: int
     membrane_updates: int
     accuracy: float | None
-    hits: int | None
+    predictions: np.ndarray
     events: dict[str, Events]
     unavailable: dict[str, str]
     notes: tuple[str, ...]
@@ -109,6 +111,10 @@ def measure(network: Network, moments: Iterable[Moment], samples: int, labels: n
     for _, batch in groupby(moments, key=lambda moment: moment.samples.start):
         tally.add_batch(batch)
     layers = connections(network)
+    times = {name: calls(network, name) for name in layers}
+    macs, acs = (
+        {name: int(read[name] @ fan_out(node)) for name, node in layers.items()} for read in (tally.macs, tally.acs)
+    )
     dense = {name: int(fan_out(node, nonzero=False).sum()) for name, node in layers.items()}
     unavailable = dict(_unavailable(network, labels))
     known = not set(STATIC) & set(unavailable)
@@ -121,12 +127,13 @@ def measure(network: Network, moments: Iterable[Moment], samples: int, labels: n
         connection_sparsity(network),
         tally.activation_sparsity,
         tally.sparsity_by_layer(),
-        sum(calls(network, name) * int(tally.macs[name] @ fan_out(node)) for name, node in layers.items()),
-        sum(calls(network, name) * int(tally.acs[name] @ fan_out(node)) for name, node in layers.items()),
-        tally.steps * samples * sum(calls(network, name) * dense[name] for name in layers),
+        {name: macs[name] + acs[name] for name in layers},
+        sum(times[name] * macs[name] for name in layers),
+        sum(times[name] * acs[name] for name in layers),
+        tally.steps * samples * sum(times[name] * dense[name] for name in layers),
         tally.membrane_updates,
         None if labels is None else tally.accuracy,
-        None if labels is None else tally.hits,
+        np.concatenate(tally.predictions),
         {name: Events(tally.all_steps[name], tally.last_step[name]) for name in tally.all_steps},
         unavailable,
         tuple(_notes(network, tally.batch * max(dense.values(), default=0))),
@@ -235,7 +242,8 @@ class _Tally:
     def __init__(self, network: Network, samples: int, labels: np.ndarray | None) -> None:
         nodes = network.nodes
         self.network, self.samples, self.labels = network, samples, labels
-        self.steps = self.batch = self.hits = self.membrane_updates = 0
+        self.steps = self.batch = self.membrane_updates = 0
+        self.predictions: list[np.ndarray] = []
         self.accuracy = self.activation_sparsity = 0.0
         self.fired: defaultdict[str, int] = defaultdict(int)
         self.outputs: defaultdict[str, int] = defaultdict(int)
@@ -271,9 +279,9 @@ class _Tally:
         for name in self.network.populations:
             self.fired[name.rpartition(".")[2]] += fired[name]
             self.outputs[name.rpartition(".")[2]] += outputs[name]
+        self.predictions.append(decide(np.stack(spikes)))
         if self.labels is not None and before is not None:
-            hits = int(np.count_nonzero(decide(np.stack(spikes)) == self.labels[before.samples]))
-            self.hits += hits
+            hits = int(np.count_nonzero(self.predictions[-1] == self.labels[before.samples]))
             self.accuracy += float(np.float32(hits) / np.float32(size)) * size / self.samples
 
     def sparsity_by_layer(self) -> dict[str, float]:
