@@ -47,15 +47,15 @@ CLOSE_CODES = 5
 DEFECT = 1
 RULES = ("bptt", "fa", "dfa", "eprop", "decolle", "spide", "ide", "stdp", "rstdp", "convert")
 """As in `learning.RULES`, which would import too much for --help."""
-VERIFY_SAMPLES = {"lava": 20}
-VERIFY_SAMPLES_OTHERWISE = 200
+USUAL_SAMPLES = {"lava": 20}
+USUAL_SAMPLES_OTHERWISE = 200
 VERIFY_LEARNING_SAMPLES = 5
 """Samples that verify compares when not told: few on Lava's runtime, which takes milliseconds for every step."""
 EMITTED_SAMPLES = 10
 DATASET_OF_PIXELS = {64: "digits", 784: "mnist", 3072: "cifar10"}
 DATASET_OF_ROWS = {8: "digits", 28: "mnist"}
 DATASET_OF_FRAMES = {2312: "nmnist-simulated", 32: "fsdd", 40: "timit-sample", 4: "qtdb", 700: "shd"}
-"""What verify uses when not told, by the number of values a model reads per step."""
+"""What verify and evaluate use when not told, by the number of values a model reads per step."""
 
 app = typer.Typer(
     name="neurodeploy",
@@ -92,6 +92,9 @@ ExampleShape = Annotated[
 Dt = Annotated[float | None, typer.Option("--dt", metavar="SECONDS", help="What one step stands for.")]
 TrustPickle = Annotated[bool, typer.Option("--trust-pickle", help="Open files that run code when opened.")]
 Data = Annotated[str, typer.Option("--data", metavar="DATA", help="A dataset's name (digits, mnist, ...), or an .npz.")]
+UsualData = Annotated[
+    str | None, typer.Option("--data", metavar="DATA", help="As for run; default by the model's input.")
+]
 Limit = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Use the first N samples only.")]
 On = Annotated[
     str,
@@ -293,9 +296,7 @@ def verify(
             "--against", metavar="WHOM", help="lava, lava-models; nest, brian2; engine (the reference); source."
         ),
     ] = None,
-    data: Annotated[
-        str | None, typer.Option("--data", metavar="DATA", help="As for run; default by the model's input.")
-    ] = None,
+    data: UsualData = None,
     limit: Limit = None,
     learning: Annotated[
         bool, typer.Option("--learning", help="Compare how a model that has learned goes on learning.")
@@ -322,7 +323,7 @@ def verify(
         save_artifact(model, artifact)
         return Answer(certificate, display.show_learning_certificate, onchip.verification_error(certificate))
     data = data or _usual_data(model)
-    limit = limit or VERIFY_SAMPLES.get(against, VERIFY_SAMPLES_OTHERWISE)
+    limit = limit or USUAL_SAMPLES.get(against, USUAL_SAMPLES_OTHERWISE)
     samples = pipeline.read_data(data, model.program.encoding, model.program.input.shape, limit)
     _note(f"verifying against {against} on {samples.name}, {samples.inputs.shape[1]} samples")
     with _progress(f"running {against}") as progress:
@@ -410,20 +411,35 @@ def learn(
 @app.command()
 def evaluate(
     artifact: Artifact,
-    data: Data,
+    data: UsualData = None,
     on: On = "engine",
     limit: Limit = None,
+    neurobench: Annotated[
+        bool, typer.Option("--neurobench", help="Add NeuroBench's metrics, and where the chip's counts differ.")
+    ] = False,
+    batch: Annotated[
+        int | None,
+        typer.Option("--batch", metavar="N", min=1, help="With --neurobench: samples per call; default: 256."),
+    ] = None,
     timeout: Timeout = None,
     as_json: Json = False,
 ) -> Answer:
     """Measure accuracy, activity, latency and energy on data."""
     from neurodeploy import display, pipeline, summary
+    from neurodeploy.artifact import load_artifact
 
-    model, samples = _model_and_samples(artifact, data, limit)
+    model = load_artifact(artifact)
+    if data is None:
+        data, limit = _usual_data(model), limit or USUAL_SAMPLES.get(on, USUAL_SAMPLES_OTHERWISE)
+    samples = pipeline.read_data(data, model.program.encoding, model.program.input.shape, limit)
+    _note(f"evaluating on {samples.name}, {samples.inputs.shape[1]} samples")
     with _progress(f"running on {on}") as progress:
         result = pipeline.run(model, samples, on=on, progress=progress, timeout_s=timeout)
-    evaluation = pipeline.evaluate(model, samples, result)
-    return Answer(summary.of_evaluation(model, samples, evaluation), display.show_evaluation)
+    plain = summary.of_evaluation(model, samples, pipeline.evaluate(model, samples, result))
+    if neurobench:
+        found = pipeline.neurobench(model, samples, result, batch=batch or pipeline.NEUROBENCH_BATCH)
+        plain["neurobench"] = summary.of_neurobench(found)
+    return Answer(plain, display.show_evaluation)
 
 
 @app.command()
@@ -708,7 +724,7 @@ def _usual_data(model: CompiledModel) -> str:
     if size not in known:
         what = f"the model reads {size} values per step, which no dataset here has"
         fix = "name the data: --data digits, --data mnist, or --data FILE.npz with inputs (step, sample, neuron)"
-        raise UsageError(Finding("ND405", "verify", what, "verification needs input to compare on", fix))
+        raise UsageError(Finding("ND405", "--data", what, "a run needs input", fix))
     return known[size]
 
 

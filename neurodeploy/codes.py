@@ -359,8 +359,8 @@ EXPLANATIONS: dict[str, str] = {
     "ND404": "Verification against the source failed: a weight, threshold, decay, bias or reset of the program is not "
     "the source's own, rounded to the nearest. The program was changed after it was compiled, or the compiler is at "
     "fault. Compile the model again; if that fails too, please report it.",
-    "ND405": "verify takes digits for models that read 64 values and mnist for those that read 784, or 28 row by row. "
-    "This one reads something else: say with --data what to verify it on.",
+    "ND405": "Without --data, digits are taken for models that read 64 values and mnist for those that read 784, or 28 "
+    "row by row. This one reads something else: say with --data what to run it on.",
     "ND406": "There is no code of this name. Every code that an error or a report shows can be explained.",
     "ND407": "A result could not be written where -o says. Nothing is left there half written.",
     "ND408": "The command line cannot be understood: a verb or option that does not exist, or a value of the wrong "

@@ -243,6 +243,40 @@ def show_evaluation(console: Console, plain: Plain) -> None:
         _line(console, f"assumed   {', '.join(_assumed(plain['assumed']))}")
     _line(console, f"left out  {', '.join(plain['left_out'])}")
     _show_substitutions(console, plain["substitutions"])
+    if "neurobench" in plain:
+        _show_neurobench(console, plain["neurobench"])
+
+
+def _show_neurobench(console: Console, plain: Plain) -> None:
+    """Print NeuroBench's metrics of the source, then its counts beside the chip's with what they differ by."""
+    calls = f"calls of {_count(plain['batch'], 'sample')}"
+    _line(console, f"\n{plain['definitions']}'s metrics of the float network, {calls}", "bold")
+    table = _table("metric", ">value")
+    for metric, value in plain["metrics"].items():
+        parts = value.items() if isinstance(value, dict) else [("", value)]
+        for part, number in parts:
+            table.add_row(f"{metric} {part}".strip(), "unavailable" if number is None else _number_of(number))
+    console.print(table)
+    for metric, why in plain["unavailable"].items():
+        _line(console, f"unavailable {metric}: {why}")
+    table = _table(">NeuroBench says", ">differs by", ">the chip does", "of what, and why")
+    for row in plain["on_chip"]:
+        scale, unit = (plain["samples"], " per sample") if row["of_run"] else (1, "")
+        theirs, ours = (_number_of(row[side] / scale) for side in ("neurobench", "chip"))
+        table.add_row(theirs, "", ours, row["counted"] + unit, style="bold")
+        for each in row["differences"]:
+            table.add_row("", f"{'+' * (each['count'] > 0)}{_number_of(each['count'] / scale)}", "", each["why"])
+    if plain["on_chip"]:
+        console.print(table)
+    for note in plain["notes"]:
+        _line(console, f"note      {note}")
+
+
+def _number_of(value: float) -> str:
+    """Return a count or a share: whole numbers as they are, others with one digit or, below 1, with four."""
+    if value == round(value):
+        return f"{value:,.0f}"
+    return f"{value:.4g}" if abs(value) < 1 else f"{value:,.1f}"
 
 
 def _show_counted(console: Console, plain: Plain, samples: int) -> None:

@@ -27,7 +27,8 @@ from neurodeploy.engine.fast import run_fast
 from neurodeploy.engine.real import run_real
 from neurodeploy.engine.reference import run_reference
 from neurodeploy.errors import Change, Finding, UnsupportedError, UsageError, VerificationError
-from neurodeploy.evaluation import activity, baselines, energy, fidelity, rounding, traffic
+from neurodeploy.evaluation import activity, baselines, chip_counts, energy, fidelity, rounding, traffic
+from neurodeploy.evaluation import neurobench as neurobench_metrics
 from neurodeploy.hardware import HardwareProfile, load_profile, target_names, targets_of
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.nodes import InputKind, grid_levels
@@ -43,6 +44,11 @@ REFERENCES = {Neuron: run_reference, Cell: run_plainly}
 """The same, slow and obvious."""
 CALIBRATION_SAMPLES = 256
 """Samples of calibration data that are run in real numbers to measure ranges."""
+NEUROBENCH_BATCH = 256
+"""Samples in one call of the source when its operations are counted."""
+LOIHI_WEIGHT_BITS = 8
+"""Of a weight without its exponent, of the several that Loihi offers; other targets' profiles name one."""
+NOT_COMPARABLE = "no chip counts beside them: the program has other synapses than its source, layer by layer"
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +72,19 @@ class Evaluation:
     energy: energy.EnergyReport
     sent: dict[str, traffic.Messages] | None
     baselines: tuple[baselines.Baseline, ...]
+
+
+@dataclass(frozen=True)
+class NeuroBench:
+    """NeuroBench's metrics of a source, and the chip's counts beside them.
+
+    Args:
+        comparisons: none where the program is not its source's translation, layer by layer; `notes` then says so.
+    """
+
+    measured: neurobench_metrics.Measures
+    comparisons: tuple[chip_counts.Comparison, ...]
+    notes: tuple[str, ...]
 
 
 def compile(
@@ -323,6 +342,36 @@ def _traffic(model: CompiledModel, payload: np.ndarray, result: RunResult) -> tr
         shares[population.name].append(traffic.Share(members, chip, core))
     mesh = traffic.Mesh(*(int(model.profile.value(key)) for key in energy.MESH))
     return traffic.count(model.program, payload, result, shares, mesh)
+
+
+def neurobench(
+    model: CompiledModel,
+    samples: Samples,
+    result: RunResult,
+    *,
+    batch: int = NEUROBENCH_BATCH,
+) -> NeuroBench:
+    """Measure the source by NeuroBench's definitions on the same samples, and say where the chip's counts differ.
+
+    Args:
+        result: of `model` on `samples`.
+        batch: samples per call of the source, on which NeuroBench's split into MACs and ACs depends.
+
+    Raises:
+        UsageError: ND008 when `batch` is below 1.
+    """
+    moments = import_module("neurodeploy.frontends.source").moments(model.source, samples.inputs, batch=batch)
+    measured = neurobench_metrics.measure(model.source, moments, samples.inputs.shape[1], samples.labels)
+    lowered, program = lower(model.source), model.program
+    if not chip_counts.comparable(lowered, program):
+        return NeuroBench(measured, (), (*measured.notes, NOT_COMPARABLE))
+    payload = backend_of(model.profile).payloads(program.input, samples.inputs)
+    counted = activity.count(program, payload, result)
+    bits = LOIHI_WEIGHT_BITS if program.arithmetic is Neuron else model.profile.value("numeric.weight_bits")
+    subject = chip_counts.Subject(
+        model.source, lowered, program, measured, counted, payload, result, samples.labels, bits
+    )
+    return NeuroBench(measured, chip_counts.compare(subject), (*measured.notes, *chip_counts.notes(subject)))
 
 
 def availability(profile: HardwareProfile) -> dict[str, Finding | None]:

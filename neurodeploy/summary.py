@@ -14,6 +14,7 @@ import numpy as np
 from neurodeploy.artifact import CompiledModel
 from neurodeploy.errors import Change, Deviation, Finding
 from neurodeploy.evaluation.activity import FORMATS
+from neurodeploy.evaluation.neurobench import VERSION
 from neurodeploy.evaluation.timing import Duration
 from neurodeploy.evaluation.uncertainty import wilson
 from neurodeploy.evaluation.validation import points
@@ -33,15 +34,13 @@ from neurodeploy.ir.nodes import (
 )
 from neurodeploy.ir.program import Cell, ConvSynapses, Neuron, Population, Program, Projection
 from neurodeploy.learning import rule
-from neurodeploy.pipeline import Evaluation, Samples, refusals
+from neurodeploy.pipeline import LOIHI_WEIGHT_BITS, Evaluation, NeuroBench, Samples, refusals
 from neurodeploy.results import RunResult
 
 if TYPE_CHECKING:
     from neurodeploy.learning.training import Outcome
 
 Plain = dict[str, Any]
-LOIHI_WEIGHT_BITS = 8
-"""Of a weight without its exponent, of the several that Loihi offers; other targets' profiles name one."""
 
 
 def of_training(outcome: Outcome) -> Plain:
@@ -209,6 +208,21 @@ def of_evaluation(model: CompiledModel, samples: Samples, evaluation: Evaluation
         "assumed": list(energy.assumed),
         "left_out": list(energy.left_out),
         "substitutions": substitutions(model.program.deviations),
+    }
+
+
+def of_neurobench(found: NeuroBench) -> Plain:
+    """Return NeuroBench's metrics under its names, and the chip's counts of the same with what they differ by."""
+    measured = found.measured
+    return {
+        "definitions": f"NeuroBench {VERSION}",
+        "subject": "source",
+        "batch": measured.batch,
+        "samples": measured.samples,
+        "metrics": measured.results(),
+        "unavailable": measured.unavailable,
+        "on_chip": [asdict(comparison) for comparison in found.comparisons],
+        "notes": list(found.notes),
     }
 
 

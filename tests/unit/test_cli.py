@@ -109,6 +109,7 @@ COMMANDS = {
     "verify": "verify model.ndc --against engine --data data.npz",
     "verify source": "verify model.ndc --against source --data data.npz",
     "evaluate": "evaluate model.ndc --on engine --data data.npz",
+    "evaluate neurobench": "evaluate model.ndc --neurobench --batch 3 --data data.npz",
     "inspect artefact": "inspect model.ndc",
     "inspect model": "inspect model.pt",
     "targets": "targets",
@@ -265,6 +266,37 @@ def test_verify_asks_for_data_it_cannot_guess(call: Call) -> None:
     save_artifact(pipeline.compile(network(17), "loihi2-sim"), "odd.ndc")
     code, _, err = call("verify odd.ndc --against engine")
     assert (code, "ND405" in err) == (2, True)
+
+
+def test_evaluate_takes_the_usual_data_and_says_so(call: Call) -> None:
+    """Without --data the first 200 digits for 64 inputs, as verify does; with it everything, or --limit."""
+    code, out, err = call("evaluate model.ndc --json")
+    answer = json.loads(out)
+    assert (code, answer["data"], answer["samples"]) == (0, "digits", 200)
+    assert err == "evaluating on digits, 200 samples\n"
+    _, out, _ = call("evaluate model.ndc --limit 3 --json")
+    assert json.loads(out)["samples"] == 3
+    _, out, _ = call("evaluate model.ndc --data data.npz --json")
+    assert json.loads(out)["samples"] == SAMPLES
+
+
+def test_evaluate_neurobench_json(call: Call) -> None:
+    """NeuroBench's names, and the table; what the network's origin does not tell is null, with a reason."""
+    _, out, _ = call("evaluate model.ndc --data data.npz --neurobench --batch 3 --json")
+    answer = json.loads(out)
+    found = answer["neurobench"]
+    assert (found["definitions"], found["batch"], found["samples"]) == ("NeuroBench 2.3.0", 3, SAMPLES)
+    metrics = found["metrics"]
+    assert set(metrics["SynapticOperations"]) == {"Effective_MACs", "Effective_ACs", "Dense"}
+    assert metrics["Footprint"] is None
+    assert "snnTorch" in found["unavailable"]["Footprint"]
+    rows = {row["metric"]: row for row in found["on_chip"]}
+    assert rows["SynapticOperations"]["chip"] == answer["synops"]
+    for row in rows.values():
+        assert row["neurobench"] + sum(each["count"] for each in row["differences"]) == row["chip"]
+    _, text, _ = call("evaluate model.ndc --data data.npz --neurobench")
+    assert "NeuroBench says" in text
+    assert "unavailable" in text
 
 
 def test_evaluate_json(call: Call) -> None:
