@@ -13,6 +13,7 @@ _HOMES = {
     "learn": "neurodeploy.onchip",
     "verify": "neurodeploy.pipeline",
     "evaluate": "neurodeploy.pipeline",
+    "as_neurobench_model": "neurodeploy.neurobench_model",
     "load_artifact": "neurodeploy.artifact",
     "save_artifact": "neurodeploy.artifact",
     "NeurodeployError": "neurodeploy.errors",

@@ -344,6 +344,10 @@ EXPLANATIONS: dict[str, str] = {
     "for a virtual board, which is mapped like a real one and runs nothing: `neurodeploy map` shows that plan. "
     "No test of neurodeploy has run on hardware.",
     "ND345": "Spikes are read back from a SpiNNaker machine, no currents or membranes. NEST and Brian2 record both.",
+    # ND350: NeuroBench
+    "ND350": "NeuroBench is not installed, or in another version than the one whose harness and definitions are meant. "
+    "It declares packages that none of this needs, so pip is told to leave them: pip install --no-deps "
+    "neurobench==2.3.0.",
     # ND4xx: verification and use
     "ND400": "Verification failed: the two executors differ, first at the step, population and neuron named. Against "
     "Lava or the reference engine every spike and state must be equal; against the source the difference must be "
@@ -377,6 +381,13 @@ EXPLANATIONS: dict[str, str] = {
     "not have. `neurodeploy inspect` lists the populations.",
     "ND414": "What is verified here is how a model learns, and this one has no record of having learned on a target. "
     "`neurodeploy learn` writes an artefact that has one.",
+    "ND415": "A model made by as_neurobench_model serves one Benchmark. NeuroBench hooks the layers anew for every "
+    "Benchmark, so it would count double, and it takes all hooks away when the first Benchmark is gone, after which it "
+    "reports zeros. Make a model for each.",
+    "ND416": "NeuroBench counts membranes that change, and the simulator that ran the model does not show all of them. "
+    "The engine does.",
+    "ND417": "NeuroBench's NeuronOperations multiplies updates by a table of operations that has snnTorch's neurons "
+    "only. A neuron of a chip is none of them, and NeuroBench writes 0.0 where a metric fails. Leave this one out.",
     "ND429": "neurodeploy itself failed: an exception nobody foresaw. It is our defect. NEURODEPLOY_DEBUG=1 in the "
     "environment prints where it happened; please report that together with the command.",
     # ND430-ND449: attacks, backdoors and what representations hold

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import runpy
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,17 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from neurodeploy import pipeline
+from neurodeploy import as_neurobench_model, pipeline
+from neurodeploy.engine.reference import deliver
+from neurodeploy.errors import BackendUnavailableError, NeurodeployError
+from neurodeploy.evaluation import activity
 from neurodeploy.evaluation import neurobench as metrics
 from neurodeploy.frontends.snntorch import record
 from neurodeploy.frontends.source import moments
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.nodes import Conv, Linear
-from tests.cases import REPOSITORY, data, model
+from tests.cases import REPOSITORY, data
+from tests.cases import model as checkpoint
 
 pytest.importorskip("neurobench", reason='needs NeuroBench: pip install "neurodeploy[neurobench]", see README')
 from neurobench.benchmarks import Benchmark
@@ -29,6 +34,7 @@ from neurobench.metrics.workload import (
     ActivationSparsityByLayer,
     ClassificationAccuracy,
     MembraneUpdates,
+    NeuronOperations,
     SynapticOperations,
 )
 from neurobench.models import NeuroBenchModel, SNNTorchModel
@@ -58,7 +64,7 @@ class Steps(nn.Module):
 
 def trained(name: str) -> tuple[Network, Callable[[], Steps]]:
     """Return a shipped model, and what makes a fresh module of it: the class in train.py, the weights in model.pt."""
-    network = pipeline.load(model(name))
+    network = pipeline.load(checkpoint(name))
     script = runpy.run_path(str(REPOSITORY / "models" / name / "train.py"))
     layers = {key: node for key, node in network.nodes.items() if isinstance(node, Linear | Conv)}
     state = {f"{key}.weight": torch.tensor(node.weight, dtype=torch.float32) for key, node in layers.items()}
@@ -215,3 +221,125 @@ def test_beyond_float32_our_count_is_exact_and_neurobenchs_rounded() -> None:
     assert theirs["Effective_ACs"] != size**2
     assert theirs["Effective_ACs"] == pytest.approx(size**2, rel=1e-7)
     assert any("2^24" in note for note in ours.notes)
+
+
+def deployed(name: str, target: str, **options: Any) -> tuple[pipeline.CompiledModel, pipeline.Samples]:
+    """Return one of the small modules compiled for `target`, pooled maxima and loops among them, and random input."""
+    shape, make = SMALL[name]
+    torch.manual_seed(3)
+    inputs = (np.random.default_rng(4).random((7, 10, *shape)) < 0.4).astype(np.float32)
+    if target == "loihi2-sim":
+        inputs *= np.random.default_rng(5).integers(1, 9, inputs.shape) / 8
+    network = record(make(), torch.from_numpy(inputs[0]))
+    return pipeline.compile(network, target, **options), pipeline.Samples("random", inputs, np.arange(10) % 3)
+
+
+DEPLOYED = [
+    ("recurrent to zero", "loihi2-sim", "engine"),
+    ("convolutions and pools", "loihi2-sim", "engine"),
+    ("one axis", "loihi2-sim", "engine"),
+    ("one axis", "loihi2-sim", "lava-models"),
+    ("recurrent to zero", "loihi2-sim", "lava"),
+    ("recurrent to zero", "spinnaker2", "engine"),
+]
+
+
+@pytest.mark.parametrize(("name", "target", "on"), DEPLOYED)
+def test_neurobench_measures_the_deployed_network(name: str, target: str, on: str) -> None:
+    """Spikes, operations, sparsities, updates, bytes: what NeuroBench's harness reports of the compiled model is what
+    the executor's own record holds."""
+    model, samples = deployed(name, target, allow=("ND235",))
+    result = pipeline.run(model, samples, on="engine", record_states=True)
+    payload = pipeline.backend_of(model.profile).payloads(model.program.input, samples.inputs)
+    found = benchmarked(as_neurobench_model(model, on), samples.inputs, samples.labels, batch=10)
+
+    effective = dense = 0
+    for projection in model.program.projections:
+        source = payload if projection.source == "input" else result.spikes[projection.source]
+        events = np.count_nonzero((source[:-1] if projection.recurrent else source).reshape(-1, source[0, 0].size), 0)
+        effective += events @ activity.fan_out(projection, len(events), zeros=False)
+        dense += 70 * activity.fan_out(projection, len(events)).sum()
+    spikes = {key: int(fired.sum()) for key, fired in result.spikes.items()}
+    sizes = {population.name: population.size for population in model.program.populations}
+    changed = sum(np.count_nonzero(np.diff(v, axis=0)) + v[0].size for v in result.voltages.values())
+    mantissas = [projection.synapses.mantissa for projection in model.program.projections]
+    zeros, weights = sum((m == 0).sum() for m in mantissas), sum(m.size for m in mantissas)
+
+    operations = found["SynapticOperations"]
+    assert operations["Effective_MACs"] + operations["Effective_ACs"] == pytest.approx(effective / 10, rel=1e-15)
+    assert operations["Dense"] == dense / 10
+    outputs = {key: 70 * size for key, size in sizes.items()}
+    total, silent = sum(outputs.values()), {key: outputs[key] - spikes[key] for key in sizes}
+    assert found["ActivationSparsity"] == sum(silent.values()) / total * 10 / 10  # weighed by the batch
+    assert found["ActivationSparsityByLayer"] == {key: silent[key] / outputs[key] for key in sizes}
+    assert found["MembraneUpdates"] == changed / 10
+    assert found["ClassificationAccuracy"] == pytest.approx(np.mean(result.predictions == samples.labels))
+    assert found["ParameterCount"] == weights
+    assert found["ConnectionSparsity"] == round(zeros / weights, 4)
+    assert found["Footprint"] == sum(array.nbytes for array in stored(model))
+
+
+def stored(model: pipeline.CompiledModel) -> list[np.ndarray]:
+    """Return every array of a program."""
+    parts = [projection.synapses for projection in model.program.projections]
+    found = [vars(part) for part in [*parts, *(population.neuron for population in model.program.populations)]]
+    return [array for fields in found for array in fields.values() if isinstance(array, np.ndarray)]
+
+
+@pytest.mark.parametrize("name", ["recurrent to zero", "convolutions and pools", "one axis"])
+def test_its_layers_are_the_programs_synapses(name: str) -> None:
+    """What a layer makes of random payloads is what the reference delivers, before the low bit and the shift."""
+    program = deployed(name, "loihi2-sim")[0].program
+    net = as_neurobench_model(deployed(name, "loihi2-sim")[0]).__net__()
+    sizes = {p.name: p.size for p in program.populations} | {"input": int(np.prod(program.input.shape))}
+    for projection, layer in zip(program.projections, net.synapses.children(), strict=True):
+        payload = np.random.default_rng(6).integers(-3, 4, sizes[projection.source])
+        shape = getattr(projection.synapses, "input_shape", (-1,))
+        ours = layer(torch.from_numpy(payload.reshape(1, *shape))).numpy().reshape(-1).astype(np.int64)
+        shifted = 2 * ours << projection.exponent if projection.exponent >= 0 else 2 * ours >> -projection.exponent
+        np.testing.assert_array_equal(shifted, deliver(projection, payload))
+
+
+def test_the_models_output_is_the_engines_and_the_real_digits_score_as_deployed() -> None:
+    """Every output spike of 60 digits, twice, and their accuracy."""
+    model = pipeline.compile(checkpoint("digits_mlp"), "loihi2-sim")
+    samples = pipeline.read_data("digits", model.program.encoding, model.program.input.shape, 60)
+    result = pipeline.run(model, samples)
+    x = torch.from_numpy(np.swapaxes(samples.inputs, 0, 1).copy())
+    subject = as_neurobench_model(model)
+    for _ in range(2):
+        np.testing.assert_array_equal(np.swapaxes(subject(x).numpy(), 0, 1), result.spikes[model.program.output])
+    found = benchmarked(as_neurobench_model(model), samples.inputs, samples.labels, batch=16)
+    assert found["ClassificationAccuracy"] == pytest.approx(np.mean(result.predictions == samples.labels))
+
+
+def test_nothing_that_fails_becomes_a_silent_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second Benchmark, a metric without a meaning here, membranes that are not shown, another shape, no NeuroBench:
+    each is said with its code."""
+    model, samples = deployed("one axis", "loihi2-sim")
+    x = torch.from_numpy(np.swapaxes(samples.inputs, 0, 1).copy())
+    loader = DataLoader(TensorDataset(x, torch.from_numpy(samples.labels)), batch_size=10)
+
+    subject = as_neurobench_model(model)
+    first = Benchmark(subject, loader, [], [lambda spikes: spikes.sum(1).argmax(1)], [[], [NeuronOperations]])
+    with pytest.warns(UserWarning, match="ND417"):
+        assert first.run(quiet=True)["NeuronOperations"] == 0.0
+    with pytest.raises(NeurodeployError, match="ND415"):
+        Benchmark(subject, loader, [], [], [[], [MembraneUpdates]])
+    with pytest.raises(NeurodeployError, match="ND415"):
+        first.run(quiet=True)
+
+    with pytest.raises(NeurodeployError, match="ND403"):
+        as_neurobench_model(model)(x[:, 0])
+    with pytest.raises(NeurodeployError, match="ND401"):
+        as_neurobench_model(model, on="nest")
+
+    run = pipeline.run
+    hidden = lambda *given, **options: replace(run(*given, **options), voltages={})  # noqa: E731
+    monkeypatch.setattr(pipeline, "run", hidden)
+    with pytest.raises(NeurodeployError, match="ND416"):
+        as_neurobench_model(model)(x)
+
+    monkeypatch.setattr("neurodeploy.neurobench_model.VERSION", "0.0")
+    with pytest.raises(BackendUnavailableError, match="ND350"):
+        as_neurobench_model(model)
