@@ -35,7 +35,6 @@ NEURONS = ("snntorch.Leaky", "snntorch.Synaptic", "snntorch.RLeaky", "snntorch.R
 EXACT_FLOAT = 1 << 24
 """Up to here every integer is a float32."""
 MAPS = Linear | SparseLinear | Conv
-STATIC = ("Footprint", "ParameterCount")
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,13 +116,12 @@ def measure(network: Network, moments: Iterable[Moment], samples: int, labels: n
     )
     dense = {name: int(fan_out(node, nonzero=False).sum()) for name, node in layers.items()}
     unavailable = dict(_unavailable(network, labels))
-    known = not set(STATIC) & set(unavailable)
     return Measures(
         tally.steps,
         samples,
         tally.batch,
-        footprint(network) if known else None,
-        parameter_count(network) if known else None,
+        None if "Footprint" in unavailable else footprint(network),
+        None if "ParameterCount" in unavailable else parameter_count(network),
         connection_sparsity(network),
         tally.activation_sparsity,
         tally.sparsity_by_layer(),
@@ -204,14 +202,14 @@ def _size(array: np.ndarray | None) -> int:
 
 def _unavailable(network: Network, labels: np.ndarray | None) -> Iterator[tuple[str, str]]:
     """Yield each metric that cannot be told, and why."""
-    reasons = []
-    for name, node in network.nodes.items():
-        if isinstance(node, Scale | SparseLinear):
-            reasons.append(f"{network.place(name)} does not record which tensors PyTorch held for it")
-        elif isinstance(node, LIF) and not network.origin.get(name, "").startswith(NEURONS):
-            reasons.append(f"{network.place(name)} comes from no snnTorch module whose buffers are known")
-    if reasons:
-        yield from ((metric, reasons[0]) for metric in STATIC)
+    places = {name: network.place(name) for name in network.nodes}
+    layers = [name for name, node in network.nodes.items() if isinstance(node, Scale | SparseLinear)]
+    neurons = [name for name in network.populations if not network.origin.get(name, "").startswith(NEURONS)]
+    if layers:
+        why = f"{places[layers[0]]} does not record which tensors PyTorch held for it"
+        yield from (("Footprint", why), ("ParameterCount", why))
+    elif neurons:
+        yield "Footprint", f"{places[neurons[0]]} comes from no snnTorch module whose buffers are known"
     if not connections(network):
         yield "ConnectionSparsity", "there is no Linear and no convolution"
     if labels is None:
@@ -219,6 +217,7 @@ def _unavailable(network: Network, labels: np.ndarray | None) -> Iterator[tuple[
 
 
 def _notes(network: Network, largest_call: int) -> Iterator[str]:
+    yield "ParameterCount leaves out constants of neurons; learn_beta and its like would make parameters of them"
     leaky = [
         name
         for name, node in network.populations.items()

@@ -35,7 +35,8 @@ class Network:
         edges: who reads whom, and with which delay in the source's own time.
         input, output: names of the one Input and of the LIF population that is read out.
         dt_s: duration of one step in seconds as the user stated it, or None: dt is never invented.
-        origin: where each node came from, e.g. "lif1": 'snntorch.Leaky "net.lif1"'; for messages only.
+        origin: where each node came from, e.g. "lif1": 'snntorch.Leaky "net.lif1"'; for messages, and for
+            NeuroBench's Footprint, which depends on the module.
         encoding: how the author encodes samples into steps (`neurodeploy.datasets.Encoding.to_plain()`), or None.
         deviations: what already differs from the source.
     """

@@ -94,12 +94,17 @@ def test_what_is_not_known_is_unavailable_with_a_reason() -> None:
     network = chain({"in": Input((2,), InputKind.SPIKES), **layers})
     x = np.ones((1, 2))
     moment = Moment(0, slice(0, 1), {"fc": x}, {"in": x, "lif": x}, {"lif": x})
-    for subject, place in ((network, "norm"), (replace(network, origin={}), "norm")):
-        found = neurobench.measure(subject, [moment], 1)
-        assert found.results()["Footprint"] is found.results()["ParameterCount"] is None
-        assert found.results()["ClassificationAccuracy"] is None
-        assert set(found.unavailable) == {"Footprint", "ParameterCount", "ClassificationAccuracy"}
-        assert place in found.unavailable["Footprint"]
+    found = neurobench.measure(network, [moment], 1)
+    assert set(found.unavailable) == {"Footprint", "ParameterCount", "ClassificationAccuracy"}
+    assert all(found.results()[metric] is None for metric in found.unavailable)
+    assert "norm" in found.unavailable["Footprint"]
+
+    plain = chain({"in": Input((2,), InputKind.SPIKES), "fc": Linear(np.ones((2, 2))), "lif": lif(2)})
+    found = neurobench.measure(replace(plain, origin={}), [moment], 1, np.array([0]))
+    assert set(found.unavailable) == {"Footprint"}
+    assert found.results()["Footprint"] is None
+    assert "lif" in found.unavailable["Footprint"]
+    assert found.parameters == 4
 
 
 def dense(seed: int, post: int, pre: int, keep: float = 1.0) -> Linear:
@@ -184,6 +189,20 @@ def test_neurobenchs_count_and_the_differences_are_the_chips_count(
     assert {d.why.split(":")[0] for d in rows["SynapticOperations"].differences} >= {
         "pools and layers in a row become synapses"
     }
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_loop_delivers_no_spike_of_the_last_step(target: str) -> None:
+    """Neither to NeuroBench's layers nor on the chip: without pools and chains the synapses are the same."""
+    network = chain({"in": Input((12,), TARGETS[target]), "fc": dense(3, 20, 12), "lif": lif(20)})
+    loop = (Edge("lif", "lif.recurrent", 1), Edge("lif.recurrent", "lif"))
+    nodes = network.nodes | {"lif.recurrent": dense(6, 20, 20)}
+    looped = replace(network, nodes=nodes, edges=network.edges + loop)
+    row = table(looped, target)[0]["SynapticOperations"]
+    assert row.closes
+    whys = [difference.why for difference in row.differences]
+    assert "snnTorch calls a recurrent layer twice per step" in whys
+    assert not [why for why in whys if "pools" in why]
 
 
 def test_zero_weights_cost_on_loihi_exactly_what_passes_them() -> None:
