@@ -143,12 +143,12 @@ def operations(subject: Subject) -> Comparison:
     biases = sum(_nonzero_biases(subject)) * measured.steps * measured.samples
     differences = (
         (once - effective, "snnTorch calls a recurrent layer twice per step"),
-        (kept - once, f"pools and layers in a row become synapses: {subject.merged}"),
-        (pools, f"max pools become neurons: {', '.join(added)}"),
-        (stored, "weights of 0 are stored, and processed like any other"),
+        (kept - once, f"made part of synapses: {subject.merged}"),
+        (pools, f"made neurons: {', '.join(added)}"),
+        (stored, "weights of 0, stored and processed"),
         (dropped, "weights rounded to 0 are not stored"),
-        (values, "input values rounded to 0 are not sent"),
-        (fired, "other spikes than the float network's"),
+        (values, "input values rounded to 0"),
+        (fired, "spikes that differ from the source"),
         (biases, "biases are synapses of a source that fires in every step"),
     )
     return _row("SynapticOperations", "synaptic operations", effective, subject.counted.synops, differences)
@@ -161,8 +161,8 @@ def updates(subject: Subject) -> Comparison:
     meant = sum(node.size for node in subject.network.populations.values()) * moments
     extra = sum(subject.program.population(name).size for name in subject.added) * moments
     differences = (
-        (meant - measured.membrane_updates, "the chip updates every neuron in every step, changed or not"),
-        (extra, f"max pools become neurons: {', '.join(subject.added)}"),
+        (meant - measured.membrane_updates, "neurons updated without a change"),
+        (extra, f"made neurons: {', '.join(subject.added)}"),
     )
     return _row(
         "MembraneUpdates", "neuron updates", measured.membrane_updates, subject.counted.neuron_updates, differences
@@ -174,10 +174,8 @@ def spikes(subject: Subject) -> Comparison:
     events = subject.measured.events
     meant = {name: int(events[name].all_steps.sum()) for name in subject.network.populations}
     fired = {layer.name: layer.spikes for layer in subject.counted.layers}
-    differences = [
-        (fired[name] - meant[name], f"other spikes of layer {name} than the float network's") for name in meant
-    ]
-    differences += [(fired[name], f"the max pool {name} is neurons that fire") for name in subject.added]
+    differences = [(fired[name] - meant[name], f"spikes of {name} that differ") for name in meant]
+    differences += [(fired[name], f"made neurons: {name}") for name in subject.added]
     return _row("ActivationSparsity", "spikes", sum(meant.values()), subject.counted.spikes, differences)
 
 
@@ -197,7 +195,7 @@ def zeros(subject: Subject) -> Comparison:
         else:
             absent -= _zeros(weights) + lost
     differences = (
-        (lowered - before, f"pools and layers in a row become synapses: {subject.merged}"),
+        (lowered - before, f"made part of synapses: {subject.merged}"),
         (rounded, "weights rounded to 0"),
         (absent, "weights of 0 that are not stored"),
     )
@@ -221,9 +219,9 @@ def weight_bytes(subject: Subject) -> Comparison:
     chip = (stored + sources) * subject.weight_bits // 8
     differences = (
         (-neurons, "constants of neurons are no weights"),
-        (-FLOAT_BYTES * biases, "biases are constants of neurons on the chip"),
+        (-FLOAT_BYTES * biases, "biases are constants of neurons"),
         (FLOAT_BYTES * sources, "biases are weights of a source that fires in every step"),
-        (FLOAT_BYTES * (lowered - before), f"pools and layers in a row become synapses: {subject.merged}"),
+        (FLOAT_BYTES * (lowered - before), f"made part of synapses: {subject.merged}"),
         (FLOAT_BYTES * (stored - lowered), "weights of 0 that are not stored"),
         (chip - FLOAT_BYTES * (stored + sources), f"{subject.weight_bits} bits per weight instead of 32"),
     )
