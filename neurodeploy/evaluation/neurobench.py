@@ -180,7 +180,8 @@ def neuron_bytes(network: Network) -> int:
     constants = sum(
         _size(node.threshold) + _size(node.beta) + _size(node.alpha) for node in network.populations.values()
     )
-    return constants * FLOAT_BYTES + len(network.populations) * (FLOAT_BYTES + INTEGER_BYTES)
+    own = FLOAT_BYTES + INTEGER_BYTES  # graded_spikes_factor and reset_mechanism_val
+    return constants * FLOAT_BYTES + len(network.populations) * own
 
 
 def footprint(network: Network) -> int:
@@ -300,6 +301,7 @@ def _events(x: np.ndarray) -> np.ndarray:
 
 
 def _updates(moment: Moment, before: Moment | None) -> int:
+    """Return how many membranes changed since the step before; all of them in a first step."""
     if before is None:
         return sum(membrane.size for membrane in moment.membranes.values())
     return sum(int(np.count_nonzero(now - before.membranes[name])) for name, now in moment.membranes.items())
