@@ -6,8 +6,9 @@ loss read from spike counts, because a spiking network has no others.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from torch.nn import functional
 
 from neurodeploy.frontends.source import run_source
 from neurodeploy.ir.network import Network
-from neurodeploy.learning.net import Net
+from neurodeploy.learning.net import Layer, Net, weighted_map
 from neurodeploy.learning.surrogates import SURROGATES, fire
 
 BATCH = 100
@@ -72,28 +73,54 @@ class Probe:
 
         Names are MAP.weight, POPULATION.recurrent. targets: q, float (sample, class).
         """
-        net = Net(self.network)
-        named = {f"{layer.map}.weight": layer.weight for layer in net}
-        named |= {f"{layer.name}.recurrent": layer.recurrent for layer in net if layer.recurrent is not None}
-        found: dict[str, list[np.ndarray]] = {name: [] for name in named}
-        for sample in range(inputs.shape[1]):
-            x = torch.tensor(inputs[:, sample : sample + 1], dtype=torch.float32)
-            q = torch.tensor(targets[sample : sample + 1], dtype=torch.float32)
-            loss = -(q * self._logits(net, x).log_softmax(1)).sum()
-            gradients = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
-            for (name, weight), gradient in zip(named.items(), gradients, strict=True):
-                found[name].append((torch.zeros_like(weight) if gradient is None else gradient).numpy())
-        return {name: np.stack(values) for name, values in found.items()}
+        net, x = Net(self.network), torch.tensor(inputs, dtype=torch.float32)
+        heard, drives, seen = [], [], []
+        for layer in net:
+            ready = layer.ready(x.flatten(0, 1))
+            heard.append(ready.detach().reshape(*x.shape[:2], *ready.shape[1:]))
+            drives.append(layer.injected(ready).reshape(*x.shape[:2], *layer.shape))
+            x, before = self._fired(layer, drives[-1])
+            seen.append(before.detach())
+        q = torch.tensor(targets, dtype=torch.float32)
+        loss = -(q * self._scores(x).log_softmax(1)).sum()
+        slopes = torch.autograd.grad(loss, drives)
+        found: dict[str, np.ndarray] = {}
+        for layer, ready, slope, before in zip(net, heard, slopes, seen, strict=True):
+            found[f"{layer.map}.weight"] = _each(layer.weight, layer.injected, ready, slope)
+            if layer.recurrent is not None and layer.recurrent_node is not None:
+                loop = partial(weighted_map, layer.recurrent_node, weight=layer.recurrent, bias=layer.recurrent_bias)
+                found[f"{layer.name}.recurrent"] = _each(layer.recurrent, loop, before, slope)
+        return found
 
     def _logits(self, net: Net, x: Tensor) -> Tensor:
-        psi = SURROGATES[self.surrogate]
-        samples = x.shape[1]
         for layer in net:
-            stretch, _ = layer.run(layer.drive(x), layer.rest(samples), lambda u, threshold: fire(u, threshold, psi))
-            x = stretch.spikes
-        return self.gain * x.sum(0).flatten(1)
+            x, _ = self._fired(layer, layer.drive(x))
+        return self._scores(x)
+
+    def _fired(self, layer: Layer, drive: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what a layer fires in all steps, and what its recurrence saw in each."""
+        psi = SURROGATES[self.surrogate]
+        stretch, _ = layer.run(drive, layer.rest(drive.shape[1]), lambda u, threshold: fire(u, threshold, psi))
+        return stretch.spikes, stretch.before
+
+    def _scores(self, spikes: Tensor) -> Tensor:
+        return self.gain * spikes.sum(0).flatten(1)
 
     @staticmethod
     def _parts(samples: int) -> Iterator[slice]:
         for first in range(0, samples, BATCH):
             yield slice(first, first + BATCH)
+
+
+def _each(weight: Tensor, injected: Callable[[Tensor], Tensor], heard: Tensor, slope: Tensor) -> np.ndarray:
+    """Return each sample's own derivative by `weight`, (sample, *weight), given that by the current it injects.
+
+    Args:
+        heard: what the weighted map reads, (step, sample, ...); slope: by the current, (step, sample, *neuron).
+    """
+    found = []
+    for sample in range(heard.shape[1]):
+        current = injected(heard[:, sample])
+        (gradient,) = torch.autograd.grad(current, weight, slope[:, sample].reshape(current.shape))
+        found.append(gradient.numpy())
+    return np.stack(found)
