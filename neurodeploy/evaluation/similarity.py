@@ -92,15 +92,22 @@ class MiniBatchCKA:
         Raises:
             UsageError: ND436 when the samples are not equally many, or too few.
         """
-        least = LEAST if self.unbiased else 2
-        if len(a) != len(b) or len(a) < least:
-            raise _unfit("ND436", f"a batch of {len(a)} and {len(b)} samples", f"both need the same {least} or more")
+        self._check(len(a), len(b))
+        self.add_grams(gram(a), gram(b))
+
+    def add_grams(self, k: np.ndarray, ell: np.ndarray) -> None:
+        """Add one batch by its Gram matrices, which many pairs of layers share; raises as `add` does."""
+        self._check(len(k), len(ell))
         hsic = hsic_unbiased if self.unbiased else hsic_biased
-        k, ell = gram(a), gram(b)
         self.samples += len(k)
         self.across += hsic(k, ell)
         self.within_a += _resolved(hsic(k, k), k)
         self.within_b += _resolved(hsic(ell, ell), ell)
+
+    def _check(self, a: int, b: int) -> None:
+        least = LEAST if self.unbiased else 2
+        if a != b or a < least:
+            raise _unfit("ND436", f"a batch of {a} and {b} samples", f"both need the same {least} or more")
 
     @property
     def value(self) -> float:

@@ -177,3 +177,15 @@ def test_too_few_or_unequal_samples_are_refused(a: int, b: int, unbiased: bool) 
 def test_nothing_added_has_no_similarity() -> None:
     with pytest.raises(UsageError, match="ND437"):
         _ = MiniBatchCKA().value
+
+
+def test_gram_matrices_add_up_as_their_features_do() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.random((12, 5)), rng.random((12, 3))
+    one, other = MiniBatchCKA(), MiniBatchCKA()
+    for part in (slice(0, 6), slice(6, 12)):
+        one.add(a[part], b[part])
+        other.add_grams(gram(a[part]), gram(b[part]))
+    assert one == other
+    with pytest.raises(UsageError, match="ND436"):
+        other.add_grams(gram(a[:3]), gram(b[:3]))
