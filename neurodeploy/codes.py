@@ -415,4 +415,7 @@ EXPLANATIONS: dict[str, str] = {
     "label is none, a time lies beyond the inputs, or every gradient is 0, so that no share of the whole exists.",
     "ND439": "A share is hits of n samples with n at least 1. There are none, for instance no test sample of the "
     "backdoor's source class, so it has no value; 0 would be a claim.",
+    "ND440": "An attack on images perturbs pixels and encodes them anew, so the pixels have to be known exactly. They "
+    "are for currents, which are pixels; for rate and latency coded spikes, from a data set by name. Other encodings, "
+    "recordings and input of another origin are perturbed as they are.",
 }
