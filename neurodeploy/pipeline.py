@@ -89,7 +89,7 @@ class NeuroBench:
 
 def compile(
     model: str | Path | Network,
-    target: str | Path,
+    target: str | Path | HardwareProfile,
     *,
     calibration: str | Path | None = None,
     steps: int | None = None,
@@ -102,7 +102,7 @@ def compile(
 
     Args:
         model: a file, "file.py:Net" together with `weights`, or a Network.
-        target: a shipped profile's name or the path of a profile.
+        target: a shipped profile's name, the path of a profile, or the profile of an artefact.
         calibration: data (see `read_data`) on which ranges are measured; without it they are bounded from the weights.
         steps: length of the encoding; models that record none get rate coding for spikes, direct current otherwise.
         encoding: how images become input, in place of what the model records; "direct" and "rows" are currents in
@@ -113,7 +113,7 @@ def compile(
     Raises:
         NeurodeployError: whatever the rooms on the way refuse, with every finding at once.
     """
-    profile = load_profile(target)
+    profile = target if isinstance(target, HardwareProfile) else load_profile(target)
     backend = backend_of(profile)
     network = model if isinstance(model, Network) else load(model, allow=allow, **loading)
     network = _with_encoding(network, steps, encoding)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from neurodeploy import datasets, pipeline
 from neurodeploy.benchmark.grid import Job, Study
+from neurodeploy.benchmark.perturbable import perturbable
 from neurodeploy.benchmark.table import Row
 from neurodeploy.datasets import Encoding
 from neurodeploy.errors import NeurodeployError
@@ -19,7 +19,6 @@ from neurodeploy.evaluation import attacks, backdoor, fisher, similarity
 from neurodeploy.evaluation.counterpart import ann_counterpart
 from neurodeploy.frontends.checkpoint import load_checkpoint, save_network
 from neurodeploy.ir.network import Network
-from neurodeploy.ir.nodes import InputKind
 from neurodeploy.learning import cost, training
 from neurodeploy.learning.probing import Probe
 from neurodeploy.pipeline import Samples
@@ -244,22 +243,10 @@ def _cost(job: Job) -> Result:
 
 
 def deployed(network: Network, study: Study) -> attacks.Predict:
-    """Return the decisions of the integer program, compiled for input as far off as the largest perturbation.
-
-    The program's input is then graded, as perturbed frames are, with 8 bits over the whole range; it is calibrated on
-    training samples that are perturbed at random.
-    """
+    """Return the decisions of the integer program, compiled for input as far off as the largest perturbation."""
     data = datasets.load(study.dataset, "train", CALIBRATION)
-    clean = data.encode(_encoding(network), np.arange(len(data.labels))).astype(np.float32)
-    reach = max(study.epsilons)
-    noise = np.random.default_rng(0).uniform(-reach, reach, clean.shape).astype(np.float32)
-    shown = clean + noise
-    source = replace(network.input_node, kind=InputKind.GRADED, low=-reach, high=1 + reach, levels=None)
-    graded = replace(network, nodes=network.nodes | {network.input: source})
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "perturbed.npz"
-        np.savez(path, inputs=shown)
-        model = pipeline.compile(graded, TARGET, calibration=path)
+    clean = data.encode(_encoding(network), np.arange(len(data.labels)))
+    model = perturbable(network, TARGET, clean, max(study.epsilons))
 
     def predict(inputs: np.ndarray) -> np.ndarray:
         return pipeline.run(model, Samples("attacked", inputs.astype(np.float32), None)).predictions
