@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neurodeploy.artifact import CompiledModel
-from neurodeploy.errors import Change, Deviation, Finding
+from neurodeploy.errors import Change, Deviation, Finding, NeurodeployError
 from neurodeploy.evaluation.activity import FORMATS
 from neurodeploy.evaluation.neurobench import VERSION
 from neurodeploy.evaluation.timing import Duration
@@ -284,6 +284,12 @@ def _mapped(placement: Placement, report: Plain, name: str | None) -> Plain:
         "estimated_cores": len(estimated),
         "estimated_sdram": sum(slot.used["sdram"] for slot in estimated),
     }
+
+
+def of_absence(error: NeurodeployError) -> Plain:
+    """Return why a figure cannot be had and what would help, in place of the figure."""
+    finding = error.findings[0]
+    return {"unavailable": f"{finding.what}: {finding.why}", "fix": finding.fix}
 
 
 def of_profile(profile: HardwareProfile) -> Plain:

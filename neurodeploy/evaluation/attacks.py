@@ -64,7 +64,7 @@ def fgsm(
     Source: Goodfellow, Shlens, Szegedy, arXiv 1412.6572.
     """
     x, labels = _floating(inputs), checked_labels(inputs, labels)
-    _check_sizes(epsilon=epsilon)
+    check_sizes(epsilon=epsilon)
     slope = returned("gradient", gradient(x, labels), x.shape)
     return _clipped(x + epsilon * np.sign(slope).astype(x.dtype), low, high)
 
@@ -124,7 +124,7 @@ def nes(
     Source: Ilyas, Engstrom, Athalye, Lin, arXiv 1804.08598, algorithm 1.
     """
     x, labels = _floating(inputs), checked_labels(inputs, labels)
-    _check_sizes(epsilon=epsilon, step=step)
+    check_sizes(epsilon=epsilon, step=step)
     check_counts(1, iterations=iterations)
     rng, delta = np.random.default_rng(seed), np.zeros(_directions(x, over_time))
     for _ in range(iterations):
@@ -287,7 +287,7 @@ def _clipped(x: np.ndarray, low: float | None, high: float | None) -> np.ndarray
     return np.clip(x, low, high)
 
 
-def _check_sizes(**sizes: float) -> None:
+def check_sizes(**sizes: float) -> None:
     """Refuse each of `sizes` that is negative or not finite."""
     for name, value in sizes.items():
         if not (isfinite(value) and value >= 0):

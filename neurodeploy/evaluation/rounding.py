@@ -288,6 +288,29 @@ def _delivered(
     return drive, rounded + population.constants.values["bias"], slack
 
 
+def dequantized(model: CompiledModel) -> Network:
+    """Return the lowered network with the weights, biases, decays and thresholds that the program's integers stand for.
+
+    The bias of a population, which a program adds up over all that feeds it, is given to one map alone.
+    """
+    network, program = as_allowed(model), model.program
+    nodes = dict(network.nodes)
+    for projection in program.projections:
+        nodes[projection.name] = _with_weights(nodes[projection.name], program.weights(projection))
+    for population in program.populations:
+        node, values = network.populations[population.name], population.constants.values
+        feeds = sorted(program.incoming(population.name), key=lambda feed: feed.recurrent)
+        holder = next((feed.name for feed in feeds if not isinstance(nodes[feed.name], Conv)), feeds[0].name)
+        bias = np.broadcast_to(values["bias"], (population.size,))
+        if isinstance(nodes[holder], Conv):
+            bias = bias.reshape(population.shape[0], -1)[:, 0]
+        nodes[holder] = replace(nodes[holder], bias=bias)  # type: ignore[arg-type]
+        shaped = {name: each.reshape(node.shape) if each.ndim else each for name, each in values.items()}
+        alpha = None if node.alpha is None else shaped["alpha"]
+        nodes[population.name] = replace(node, beta=shaped["beta"], threshold=shaped["threshold"], alpha=alpha)
+    return replace(network, nodes=nodes)
+
+
 def _with_weights(node: Any, values: np.ndarray) -> Any:
     """Return `node` with other weights, one per stored synapse, and no bias."""
     if isinstance(node, SparseLinear):
