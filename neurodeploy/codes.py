@@ -418,4 +418,6 @@ EXPLANATIONS: dict[str, str] = {
     "ND440": "An attack on images perturbs pixels and encodes them anew, so the pixels have to be known exactly. They "
     "are for currents, which are pixels; for rate and latency coded spikes, from a data set by name. Other encodings, "
     "recordings and input of another origin are perturbed as they are.",
+    "ND441": "What attacks do is counted in right decisions, so every sample needs a label, and each label has to be "
+    "one of the output neurons, numbered from 0.",
 }

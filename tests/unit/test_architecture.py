@@ -21,6 +21,7 @@ MODULES = sorted(ROOT.rglob("*.py"))
 ROWS = (
     ("__main__",),
     ("cli",),
+    ("report",),
     ("display", "summary", "codes"),
     ("benchmark",),
     ("plots",),
