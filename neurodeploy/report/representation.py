@@ -24,6 +24,7 @@ from neurodeploy.frontends.source import run_source
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.nodes import Conv, Linear, SparseLinear
 from neurodeploy.learning.probing import Probe
+from neurodeploy.learning.training import on_device
 from neurodeploy.lowering import lower
 from neurodeploy.pipeline import Samples
 from neurodeploy.report.robustness import labels_of
@@ -51,6 +52,7 @@ class Measured:
     over_time: dict[int, fisher.Information]
 
 
+@on_device("cpu")
 def representation(
     model: CompiledModel,
     samples: Samples,

@@ -22,6 +22,7 @@ from neurodeploy.evaluation import attacks, backdoor
 from neurodeploy.evaluation.counterpart import ann_counterpart
 from neurodeploy.evaluation.uncertainty import Proportion
 from neurodeploy.learning.probing import Probe
+from neurodeploy.learning.training import on_device
 from neurodeploy.pipeline import Samples
 from neurodeploy.results import decide
 from neurodeploy.summary import of_absence
@@ -38,7 +39,7 @@ ATTACKED = 100
 """Samples attacked."""
 SEARCHED = 20
 """Samples attacked by NES, which asks for 2 x samples x iterations decisions of each."""
-NES = {"sigma": 0.1, "samples": 10, "iterations": 4}
+NES = {"sigma": 0.1, "samples": 20, "iterations": 5}
 """Reach of a query, directions per estimate, estimates per attack."""
 PLANTED = 500
 """Samples on which a trigger is tried."""
@@ -53,6 +54,7 @@ ATTACKS = {
 }
 
 
+@on_device("cpu")
 def robustness(
     model: CompiledModel,
     samples: Samples,
