@@ -99,14 +99,10 @@ def robustness(
     for at, (name, where) in enumerate(rounds):
         if progress:
             progress("attacks", at, len(rounds))
-        entry = {"name": name, "what": ATTACKS[name], "perturbs": where}
-        try:
-            place, labels = _given(places[where]), labels_of(model, few)
-            attack, more = _attack(name, place, slopes, seed)
-            measured = more | _measured(place, attack, labels[: searched if "queries" in more else None], sizes)
-        except NeurodeployError as error:
-            measured = of_absence(error)
-        found.append(entry | measured)
+        said = {"name": name, "what": ATTACKS[name], "perturbs": where}
+        found.append(
+            said | _outcome(name, places[where], slopes, partial(labels_of, model, few), sizes, searched, seed)
+        )
     trigger = _backdoor(model, _first(samples, planted), seed)
     if progress:
         progress("attacks", len(rounds), len(rounds))
@@ -119,6 +115,24 @@ def robustness(
         "seed": seed,
         "seconds": perf_counter() - start,
     }
+
+
+def _outcome(
+    name: str,
+    place: Place | NeurodeployError,
+    slopes: Slopes,
+    labels: Callable[[], np.ndarray],
+    epsilons: list[float],
+    searched: int,
+    seed: int,
+) -> Plain:
+    """Return what one attack does at one place, or why it cannot be made."""
+    try:
+        entered, known = _given(place), labels()
+        attack, more = _attack(name, entered, slopes, seed)
+        return more | _measured(entered, attack, known[: searched if "queries" in more else None], epsilons)
+    except NeurodeployError as error:
+        return of_absence(error)
 
 
 def labels_of(model: CompiledModel, samples: Samples) -> np.ndarray:
