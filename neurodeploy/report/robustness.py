@@ -39,7 +39,7 @@ ATTACKED = 100
 """Samples attacked."""
 SEARCHED = 20
 """Samples attacked by NES, which asks for 2 x samples x iterations decisions of each."""
-NES = {"sigma": 0.1, "samples": 20, "iterations": 5}
+NES = {"sigma": 0.1, "samples": 10, "iterations": 4}
 """Reach of a query, directions per estimate, estimates per attack."""
 PLANTED = 500
 """Samples on which a trigger is tried."""

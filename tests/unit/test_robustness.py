@@ -142,7 +142,7 @@ def test_gradients_hurt_and_noise_of_their_size_does_not(
                 assert attacked[who][1]["accuracy"] < noise[who][1]["accuracy"] - 0.3
                 low, high = attacked[who][1]["low"], attacked[who][1]["high"]
                 assert low <= attacked[who][1]["accuracy"] <= high
-    assert entry(found, "nes_deployed", "image")["queries"] == 200
+    assert entry(found, "nes_deployed", "image")["queries"] == 80
     assert "rounded to multiples of 0.0625" in found["image"]
     assert "compiled anew for loihi2-sim" in found["input"]
 
