@@ -12,7 +12,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from neurodeploy.datasets import Encoding
     from neurodeploy.hardware import HardwareProfile
     from neurodeploy.pipeline import Samples
+    from neurodeploy.report.gather import Subject
 
 VERBS = (
     "train",
@@ -36,6 +37,7 @@ VERBS = (
     "verify",
     "learn",
     "evaluate",
+    "report",
     "emit",
     "map",
     "inspect",
@@ -52,6 +54,9 @@ USUAL_SAMPLES_OTHERWISE = 200
 VERIFY_LEARNING_SAMPLES = 5
 """Samples that verify compares when not told: few on Lava's runtime, which takes milliseconds for every step."""
 EMITTED_SAMPLES = 10
+REPORTED_SAMPLES = 1000
+FORMATS = {".html": "html", ".htm": "html", ".md": "md", ".json": "json"}
+"""How a report is written, by how its file's name ends."""
 DATASET_OF_PIXELS = {64: "digits", 784: "mnist", 3072: "cifar10"}
 DATASET_OF_ROWS = {8: "digits", 28: "mnist"}
 DATASET_OF_FRAMES = {2312: "nmnist-simulated", 32: "fsdd", 40: "timit-sample", 4: "qtdb", 700: "shd"}
@@ -137,8 +142,6 @@ def train(
     as_json: Json = False,
 ) -> Answer:
     """Train a network with a learning rule; an interrupted run goes on where it was."""
-    from dataclasses import replace
-
     from neurodeploy import display, plots, summary
     from neurodeploy.frontends.checkpoint import save_network
     from neurodeploy.learning import training
@@ -443,6 +446,49 @@ def evaluate(
 
 
 @app.command()
+def report(
+    artifacts: Annotated[list[Path], typer.Argument(metavar="MODEL.ndc ...", help="One, or several side by side.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Default: NAME.html here, or comparison.html.")
+    ] = None,
+    form: Annotated[
+        str | None, typer.Option("--format", metavar="FORM", help="html, md or json; default as FILE ends.")
+    ] = None,
+    data: UsualData = None,
+    limit: Annotated[
+        int, typer.Option("--limit", metavar="N", min=1, help="Measure on the first N samples.")
+    ] = REPORTED_SAMPLES,
+    sample: Annotated[
+        int, typer.Option("--sample", metavar="K", min=0, help="Show this one spike by spike, counted from 0.")
+    ] = 0,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            "--against", metavar="VENDOR", help="What else runs that sample: lava, lava-models, nest, brian2."
+        ),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Leave out attacks and representations, which take the most time.")
+    ] = False,
+    timeout: Timeout = None,
+    as_json: Json = False,
+) -> Answer:
+    """Write down everything a compiled model says and does, as a page to look at, as text, or as JSON."""
+    from neurodeploy import display
+    from neurodeploy.report import gather, page
+
+    path, form = _report_file(artifacts, out, form)
+    subjects = [_subject(artifact, data, max(limit, sample + 1)) for artifact in artifacts]
+    request = gather.Request(limit, sample, against, quick, timeout)
+    with _bars() as progress:
+        document = gather.document(subjects, request, progress)
+    writers: dict[str, Callable[[dict[str, Any]], str]] = {"html": page.page, "md": page.text, "json": _json}
+    with _whole(path) as unfinished:
+        unfinished.write_text(writers[form](document), encoding="utf-8")
+    return Answer(document, lambda console, plain: display.show_report(console, plain, str(path)))
+
+
+@app.command()
 def emit(
     artifact: Artifact,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="NET.py", help="The script; NET.npz is put beside it.")],
@@ -735,23 +781,69 @@ def _executors(profile: HardwareProfile) -> list[dict[str, Any]]:
     return [summary.of_executor(name, missing) for name, missing in pipeline.availability(profile).items()]
 
 
-def _write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write an .npz without pickle, whole or not at all.
+def _report_file(artifacts: list[Path], out: Path | None, form: str | None) -> tuple[Path, str]:
+    """Return where a report is written and how, before anything is measured.
 
     Raises:
-        UsageError: ND407 when it cannot be written there.
+        UsageError: ND408 when neither the file's name nor --format says how, ND407 when it cannot be written there.
     """
+    known = ", ".join(dict.fromkeys(FORMATS.values()))
+    if form is not None and form not in FORMATS.values():
+        fix = "--format html, md or json"
+        raise UsageError(Finding("ND408", f"--format {form}", "no such format", f"known are {known}", fix))
+    if out is None:
+        stem = artifacts[0].resolve().stem if len(artifacts) == 1 else "comparison"
+        out = Path(f"{stem}.{form or 'html'}")
+    if out.is_dir():
+        raise UsageError(Finding("ND407", str(out), "cannot be written", "it is a directory", "choose another -o"))
+    form = form or FORMATS.get(out.suffix.lower())
+    if form is None:
+        what, why = "its name does not say how to write it", f"known formats are {known}"
+        raise UsageError(Finding("ND408", str(out), what, why, "end it in .html, .md or .json, or add --format"))
+    _make_writable(out.resolve().parent)
+    return out, form
+
+
+def _subject(artifact: Path, data: str | None, samples: int) -> Subject:
+    """Return an artefact with data; the reason in their place where none were asked for and the usual are not there."""
+    from neurodeploy import pipeline
+    from neurodeploy.artifact import load_artifact
+    from neurodeploy.report.gather import Subject
+
+    model = load_artifact(artifact)
+    try:
+        name = data or _usual_data(model)
+        read = pipeline.read_data(name, model.program.encoding, model.program.input.shape, samples)
+    except NeurodeployError as error:
+        if data is not None:
+            raise type(error)(*(replace(each, place=f"{artifact}: {each.place}") for each in error.findings)) from error
+        return Subject(artifact, model, "DATA", error.findings[0])
+    return Subject(artifact, model, name, read)
+
+
+def _write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write an .npz without pickle, whole or not at all; raises as `_whole`."""
     import zipfile
 
     import numpy as np
 
+    with _whole(path) as unfinished, zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
+
+
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """Give a name to write to, which becomes `path` when all is written, or nothing.
+
+    Raises:
+        UsageError: ND407 when it cannot be written there.
+    """
     unfinished = path.with_name(f".{path.name}-{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, array in arrays.items():
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
-                    np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
+        yield unfinished
         os.replace(unfinished, path)
     except OSError as error:
         finding = Finding("ND407", str(path), "cannot be written", str(error), "choose another -o")
@@ -825,9 +917,13 @@ def _print_error(plain: dict[str, Any], exit_code: int, as_json: bool, stdout: T
 
 
 def _print_json(plain: dict[str, Any], stdout: TextIO) -> None:
+    print(_json(plain), end="", file=stdout, flush=True)
+
+
+def _json(plain: dict[str, Any]) -> str:
     import json
 
-    print(json.dumps(_finite(plain), indent=1, allow_nan=False), file=stdout, flush=True)
+    return json.dumps(_finite(plain), indent=1, allow_nan=False) + "\n"
 
 
 def _finite(plain: Any) -> Any:

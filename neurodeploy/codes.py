@@ -388,6 +388,8 @@ EXPLANATIONS: dict[str, str] = {
     "The engine does.",
     "ND417": "NeuroBench's NeuronOperations multiplies updates by a table of operations that has snnTorch's neurons "
     "only. A neuron of a chip is none of them, and NeuroBench writes 0.0 where a metric fails. Leave this one out.",
+    "ND420": "A report shows one sample spike by spike, and the data do not have the one that --sample asks for. "
+    "Samples are counted from 0, in the order of the data.",
     "ND429": "neurodeploy itself failed: an exception nobody foresaw. It is our defect. NEURODEPLOY_DEBUG=1 in the "
     "environment prints where it happened; please report that together with the command.",
     # ND430-ND449: attacks, backdoors and what representations hold

@@ -5,7 +5,7 @@ Nothing here computes a result. Tables fit 80 columns and lose their colors when
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import groupby
 from statistics import fmean
 from typing import Any
@@ -15,8 +15,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from neurodeploy.quantities import between, count, joule, span
+
 Plain = dict[str, Any]
-UNITS = ((1.0, "J"), (1e-3, "mJ"), (1e-6, "µJ"), (1e-9, "nJ"), (1e-12, "pJ"))
 PREDICTIONS_SHOWN = 20
 EPOCHS_SHOWN = 8
 UNBROKEN = ("code", "status")
@@ -70,7 +71,7 @@ def show_learning(console: Console, plain: Plain) -> None:
         _line(console, f"changed   {name}: {change['share']:.0%} of its weights, by {change['mean']:.3g} on average")
     spent = plain["learning_energy_joule"]
     if spent is not None:
-        _line(console, f"energy    {_joule(spent['joule'])} of learning updates, estimated")
+        _line(console, f"energy    {joule(spent['joule'])} of learning updates, estimated")
     if plain["body"]:
         _line(console, f"frozen    {', '.join(plain['body'])}, as compiled")
     _show_limits(console, plain)
@@ -228,13 +229,13 @@ def show_evaluation(console: Console, plain: Plain) -> None:
         table.add_row(layer["name"], f"{layer['neurons']:,}", *_metrics(layer, samples))
     sources = plain["sources"]
     if sources["energy_j"]["value"]:
-        spikes, joule = sources["spikes"] / samples, sources["energy_j"]["value"] / samples
-        table.add_row("sources", "", f"{spikes:,.1f}", "", "", "", _joule(joule))
+        spikes, spent = sources["spikes"] / samples, joule(sources["energy_j"]["value"] / samples)
+        table.add_row("sources", "", f"{spikes:,.1f}", "", "", "", spent)
     neurons = sum(layer["neurons"] for layer in plain["layers"])
     table.add_row("total", f"{neurons:,}", *_metrics(plain, samples), style="bold")
     console.print(table)
     energy = plain["energy_j"]
-    band = f"{_joule(energy['low'] / samples)} to {_joule(energy['high'] / samples)}"
+    band = f"{joule(energy['low'] / samples)} to {joule(energy['high'] / samples)}"
     _line(console, f"energy    {energy['status']}, model {energy['model']}: {band} per sample, dynamic only")
     _show_counted(console, plain, samples)
     _show_time(console, plain, samples)
@@ -249,7 +250,7 @@ def show_evaluation(console: Console, plain: Plain) -> None:
 
 def _show_neurobench(console: Console, plain: Plain) -> None:
     """Print NeuroBench's metrics of the source, then its counts beside the chip's with what they differ by."""
-    calls = f"calls of {_count(plain['batch'], 'sample')}"
+    calls = f"calls of {count(plain['batch'], 'sample')}"
     _line(console, f"\n{plain['definitions']}'s metrics of the float network, {calls}", "bold")
     table = _table("metric", ">value")
     for metric, value in plain["metrics"].items():
@@ -299,9 +300,9 @@ def _show_time(console: Console, plain: Plain, samples: int) -> None:
     if time is None:
         return
     sample = {end: seconds / samples for end, seconds in time["seconds"].items()}
-    steps = f"{plain['steps']:,} steps of {_between(time['step_s'], _second)}; {time['rule']}"
-    _line(console, f"time      {_between(sample, _second)} per sample: {steps}")
-    _line(console, f"answer    {_between(time['latency_s'], _second)} after an input")
+    steps = f"{plain['steps']:,} steps of {between(time['step_s'])}; {time['rule']}"
+    _line(console, f"time      {between(sample)} per sample: {steps}")
+    _line(console, f"answer    {between(time['latency_s'])} after an input")
 
 
 def _show_energy_models(console: Console, plain: Plain, samples: int) -> None:
@@ -318,7 +319,7 @@ def _show_energy_models(console: Console, plain: Plain, samples: int) -> None:
         console.print(table)
     table = _table("the same elsewhere", ">energy", "which counts")
     for baseline in plain["baselines"]:
-        table.add_row(baseline["device"], _joule(baseline["value"] / samples), baseline["basis"])
+        table.add_row(baseline["device"], joule(baseline["value"] / samples), baseline["basis"])
     console.print(table)
 
 
@@ -330,12 +331,35 @@ def _assumed(lines: list[str]) -> Iterator[str]:
         yield (
             ", ".join(f"{table}.{name}" for name in names)
             if model == table
-            else f"{_count(len(names), 'price')} of {model}"
+            else f"{count(len(names), 'price')} of {model}"
         )
 
 
 def _ends(plain: Plain, samples: int) -> list[str]:
-    return [_joule(plain[end] / samples) for end in ("value", "low", "high")]
+    return [joule(plain[end] / samples) for end in ("value", "low", "high")]
+
+
+def show_report(console: Console, plain: Plain, path: str) -> None:
+    """Print what a report came to, artefact by artefact, what it could not measure, and where it is."""
+    for artifact in plain["artifacts"]:
+        headline, accuracy = artifact["headline"], artifact["headline"]["accuracy"]
+        _line(console, f"{artifact['name']} for {artifact['model']['target']}", "bold")
+        if "value" in accuracy:
+            low, high = accuracy["interval_95"]
+            on = count(artifact["decisions"]["samples"], "sample")
+            _line(console, f"accuracy  {accuracy['value']:.2%} of {on} (95 % interval {low:.1%} to {high:.1%})")
+        if headline["failed_against"]:
+            _line(console, f"FAILED    verification against {', '.join(headline['failed_against'])}", "bold red")
+        _line(console, f"verified  {', '.join(headline['verified_against']) or 'never: run `neurodeploy verify`'}")
+        energy = headline["energy_j_per_sample"]
+        if "value" in energy:
+            band = f"{joule(energy['low'])} to {joule(energy['high'])}"
+            _line(console, f"energy    {energy['status']}: {joule(energy['value'])} per sample ({band})")
+        _line(console, f"placed    {count(headline['cores'], 'core')} on {count(headline['chips'], 'chip')}")
+        for name, section in artifact.items():
+            if isinstance(section, dict) and "unavailable" in section:
+                _line(console, f"no {name}: {section['unavailable']}; {section['fix']}", "yellow")
+    _line(console, f"written to {path}", "bold")
 
 
 def show_emitted(console: Console, plain: Plain) -> None:
@@ -343,7 +367,7 @@ def show_emitted(console: Console, plain: Plain) -> None:
     script, data = plain["written"]
     _line(
         console,
-        f"{script}, with {_count(plain['samples'], 'sample')} of {plain['data']} and the weights in {data}",
+        f"{script}, with {count(plain['samples'], 'sample')} of {plain['data']} and the weights in {data}",
         "bold",
     )
     _line(console, f"python {script}                    on SpiNNaker, as ~/.spynnaker.cfg says")
@@ -352,10 +376,10 @@ def show_emitted(console: Console, plain: Plain) -> None:
 
 def show_mapping(console: Console, plain: Plain) -> None:
     """Print what sPyNNaker put where beside our estimate, and that nothing ran where nothing did."""
-    where = f"{_count(plain['chips'], 'chip')} of {_count(plain['boards'], 'board')}"
+    where = f"{count(plain['chips'], 'chip')} of {count(plain['boards'], 'board')}"
     _line(
         console,
-        f"mapped by sPyNNaker {plain['spynnaker']}: {_count(plain['total']['cores'], 'core')} on {where}",
+        f"mapped by sPyNNaker {plain['spynnaker']}: {count(plain['total']['cores'], 'core')} on {where}",
         "bold",
     )
     table = _table("population", ">neurons", ">cores", ">estimated", ">SDRAM bytes", ">estimated", ">a core")
@@ -365,17 +389,17 @@ def show_mapping(console: Console, plain: Plain) -> None:
         style = "bold" if row["name"] is None else ""
         table.add_row(row["name"] or "total", *(f"{number:,}" for number in numbers), style=style)
     console.print(table)
-    _line(console, f"system    {_count(plain['system_cores'], 'core')} of sPyNNaker's own")
+    _line(console, f"system    {count(plain['system_cores'], 'core')} of sPyNNaker's own")
     routing = plain["routing"]
     fullest = f"the fullest has {routing['largest']:,} of {routing['available']:,}"
-    _line(console, f"routing   {routing['entries']:,} entries in {_count(routing['tables'], 'router')}; {fullest}")
+    _line(console, f"routing   {routing['entries']:,} entries in {count(routing['tables'], 'router')}; {fullest}")
     _line(console, f"keys      {', '.join(_keys(plain['keys']))}")
     _line(console, f"scales    {', '.join(_scales(row) for row in plain['weights'])} per mV, excitatory and inhibitory")
     exact = all(row["exact"] for row in plain["weights"]) and not plain["synapses_that_differ"]
     said = "all exactly the program's" if exact else f"{plain['synapses_that_differ']:,} of them NOT the program's"
-    packed = f"{_count(plain['synapses'], 'synapse')} packed"
+    packed = f"{count(plain['synapses'], 'synapse')} packed"
     if plain["kernel_weights"]:
-        packed = f"{packed} and {_count(plain['kernel_weights'], 'weight')} of kernels"
+        packed = f"{packed} and {count(plain['kernel_weights'], 'weight')} of kernels"
     _line(console, f"weights   {packed}, {said}", "" if exact else "bold red")
     _show_kernels(console, plain["kernels"])
     _show_mapped_energy(console, plain)
@@ -400,9 +424,9 @@ def _show_mapped_energy(console: Console, plain: Plain) -> None:
     if energy is None:
         _line(console, "energy    unavailable without --data, whose spikes are counted")
         return
-    busy = f"cores {_joule(energy['cores_j'])}, {energy['packets']:,.0f} packets {_joule(energy['packets_j'])}"
+    busy = f"cores {joule(energy['cores_j'])}, {energy['packets']:,.0f} packets {joule(energy['packets_j'])}"
     _line(console, f"energy    by sPyNNaker's model, for {energy['seconds']:.3f} s: {busy}")
-    _line(console, f"idle      {_joule(energy['idle_j'])} of {_count(plain['boards'], 'board')}, apart from that")
+    _line(console, f"idle      {joule(energy['idle_j'])} of {count(plain['boards'], 'board')}, apart from that")
 
 
 def show_targets(console: Console, plain: Plain) -> None:
@@ -444,7 +468,7 @@ def _show_validation(console: Console, points: list[Plain]) -> None:
         return
     table = _table("measured", ">joule", "model", ">predicted / measured")
     for point in points:
-        own = (point["network"], _joule(point["joule"]))
+        own = (point["network"], joule(point["joule"]))
         for i, prediction in enumerate(point["predictions"] or [None]):
             said = ("not predicted", "") if prediction is None else (prediction["model"], _ratio(prediction["ratio"]))
             table.add_row(*(own if i == 0 else ("", "")), *said)
@@ -561,7 +585,7 @@ def _number(value: Any) -> str:
     """Return an integer, or a span of them; exponents of two kinds come as a list too, and are equal or told apart."""
     if value is None:
         return ""
-    return _span(value) if isinstance(value, list) else str(value)
+    return span(value) if isinstance(value, list) else str(value)
 
 
 def _show_deviations(console: Console, plain: Plain) -> None:
@@ -600,7 +624,7 @@ def _show_refusals(console: Console, refused_by: dict[str, list[Plain]]) -> None
 
 
 def _show_placement(console: Console, placement: Plain) -> None:
-    where = f"{_count(placement['cores'], 'core')} on {_count(placement['chips'], 'chip')}"
+    where = f"{count(placement['cores'], 'core')} on {count(placement['chips'], 'chip')}"
     fullest = ", ".join(f"{name.replace('_', ' ')} {share:.0%}" for name, share in placement["fullest"].items())
     _line(console, f"placed    {where}; fullest: {fullest}")
     _show_kernels(console, placement["kernels"])
@@ -620,7 +644,7 @@ def _show_kernels(console: Console, kernels: dict[str, str | None]) -> None:
 def _show_learned(console: Console, record: Plain | None) -> None:
     if record is None:
         return
-    how = f"{record['rule']} on {record['data']}, {_count(record['epochs'], 'epoch')}, {record['arithmetic']}"
+    how = f"{record['rule']} on {record['data']}, {count(record['epochs'], 'epoch')}, {record['arithmetic']}"
     scores = f"{record['accuracy_before']:.2%} before, {record['accuracy_after']:.2%} after"
     _line(console, f"learned   by {how}, computed by {record['on']}: {scores}")
     _show_limits(console, record)
@@ -656,7 +680,7 @@ def _headline(certificate: Plain) -> str:
 
 def _metrics(plain: Plain, samples: int) -> list[str]:
     per_sample = [f"{plain[name] / samples:,.1f}" for name in ("spikes", "synops", "neuron_updates")]
-    energy = _joule(plain["energy_j"]["value"] / samples)
+    energy = joule(plain["energy_j"]["value"] / samples)
     return [per_sample[0], f"{plain['firing_rate']:.2%}", per_sample[1], per_sample[2], energy]
 
 
@@ -697,16 +721,8 @@ def _some(values: list[int]) -> str:
     return shown if len(values) <= PREDICTIONS_SHOWN else f"{shown} ..."
 
 
-def _count(number: int, thing: str) -> str:
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
-
-
 def _shape(shape: list[int]) -> str:
     return "x".join(str(n) for n in shape)
-
-
-def _span(span: list[int]) -> str:
-    return f"{span[0]:,}" if span[0] == span[1] else f"{span[0]:,} to {span[1]:,}"
 
 
 def _value(datum: Plain) -> str:
@@ -717,27 +733,6 @@ def _value(datum: Plain) -> str:
     band = "" if datum["low"] is datum["high"] is None else f" ({ends[0]:g} to {ends[1]:g})"
     shown = f"{value:,}" if isinstance(value, int | float) else str(value)
     return f"{'assume ' * (datum['status'] == 'unpublished')}{shown}{band}"
-
-
-def _joule(joule: float) -> str:
-    for size, unit in UNITS:
-        if abs(joule) >= size:
-            return f"{joule / size:.3g} {unit}"
-    return f"{joule / UNITS[-1][0]:.3g} pJ"
-
-
-def _second(seconds: float) -> str:
-    for size, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds / 1e-9:.3g} ns"
-
-
-def _between(ends: Plain, show: Callable[[float], str]) -> str:
-    """Return a number with its ends, or alone where it is certain."""
-    if ends["low"] == ends["high"]:
-        return show(ends["value"])
-    return f"{show(ends['value'])} ({show(ends['low'])} to {show(ends['high'])})"
 
 
 def _alarm(resource: Plain) -> str:

@@ -286,9 +286,9 @@ def _mapped(placement: Placement, report: Plain, name: str | None) -> Plain:
     }
 
 
-def of_absence(error: NeurodeployError) -> Plain:
+def of_absence(reason: NeurodeployError | Finding) -> Plain:
     """Return why a figure cannot be had and what would help, in place of the figure."""
-    finding = error.findings[0]
+    finding = reason if isinstance(reason, Finding) else reason.findings[0]
     return {"unavailable": f"{finding.what}: {finding.why}", "fix": finding.fix}
 
 

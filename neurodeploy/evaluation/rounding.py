@@ -130,11 +130,21 @@ def _wrong_weights(network: Network, program: Program, projection: Projection) -
     (entry,) = network.incoming(projection.name)
     if (entry.source, bool(entry.delay_steps)) != (projection.source, projection.recurrent):
         return [f"{projection.name}: reads {projection.source} at another step than the source does"]
+    meant, rounded, limit = weights(network, program, projection)
+    return _beyond(f"{projection.name}.weight", rounded, meant, limit)
+
+
+def weights(network: Network, program: Program, projection: Projection) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return a projection's weights as meant and as rounded, and how far apart rounding may put them, in one shape.
+
+    Args:
+        network: lowered, as `as_allowed` returns it.
+    """
     node = network.nodes[projection.name]
     limit = np.broadcast_to(program.weight_steps(projection) / 2, projection.synapses.mantissa.shape)
     pick = (lambda n: n.data) if isinstance(node, SparseLinear) else (lambda n: n.weight)
     rounded, most = (pick(_with_weights(node, values)) for values in (program.weights(projection), limit))
-    return _beyond(f"{projection.name}.weight", rounded, pick(node), most)
+    return pick(node), rounded, most
 
 
 def _beyond(place: str, is_value: np.ndarray, should: np.ndarray, limit: np.ndarray) -> list[str]:

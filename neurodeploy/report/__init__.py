@@ -1,1 +1,1 @@
-"""One page about a deployed model: what it is, what it does, how it stands up to attack, and what it represents."""
+"""The report: everything an artefact says and does, measured once as plain values, then drawn as a page or as text."""
