@@ -1,4 +1,4 @@
-# make demo       a trained network compiled, run on Lava's simulator, verified and evaluated
+# make demo       a trained network compiled, run on Lava's simulator, verified, evaluated and reported on
 # make test       lint, types and every test, Lava, NEST and Brian2 included
 # make benchmark  the engine paired with snnTorch and Lava, and with NEST and Brian2
 # Both install the pinned set into .venv first. PYTHON chooses the interpreter, PIP_FLAGS adds options to pip, e.g.
@@ -33,6 +33,7 @@ demo: $(STAMP)
 	$(BIN)/neurodeploy verify demo/digits_mlp.ndc --against lava --data digits --limit 20
 	$(BIN)/neurodeploy verify demo/digits_mlp.ndc --against source --data digits
 	$(BIN)/neurodeploy evaluate demo/digits_mlp.ndc --on engine --data digits
+	$(BIN)/neurodeploy report demo/digits_mlp.ndc -o demo/digits_mlp.html
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

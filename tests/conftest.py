@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 OPTION = "--require-lava"
-EXCUSES = ("NEURODEPLOY_CASES", "NEURODEPLOY_DATA", "MNIST", "no wheel")
+EXCUSES = ("NEURODEPLOY_CASES", "NEURODEPLOY_DATA", "MNIST", "no wheel", "Chromium")
 """A reason to skip that names one of these is about files, or a machine, that a stranger need not have."""
 
 

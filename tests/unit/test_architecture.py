@@ -23,6 +23,7 @@ ROWS = (
     ("cli",),
     ("report",),
     ("display", "summary", "codes"),
+    ("quantities",),
     ("benchmark",),
     ("plots",),
     ("onchip", "neurobench_model"),
@@ -60,7 +61,8 @@ HOMES = {
     "neurobench": {"neurobench_model.py"},
     "typer": {"cli.py"},
     "rich": {"cli.py", "display.py"},
-    "matplotlib": {"plots.py"},
+    "matplotlib": {"plots.py", "report/drawing.py"},
+    "jinja2": {"report/page.py"},
     "distributed": {"benchmark"},
 }
 """The only places that may import each of these."""

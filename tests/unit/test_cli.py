@@ -37,6 +37,7 @@ VERBS = (
     "verify",
     "learn",
     "evaluate",
+    "report",
     "emit",
     "map",
     "inspect",
