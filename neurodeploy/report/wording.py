@@ -53,9 +53,12 @@ def exponent(value: int | list[int]) -> str:
     return span(value) if isinstance(value, list) else str(value)
 
 
+ACRONYMS = {"fgsm": "FGSM", "nes": "NES"}
+
+
 def words(name: str) -> str:
     """Return a name in code as words."""
-    return name.replace("_", " ")
+    return " ".join(ACRONYMS.get(word, word) for word in name.split("_"))
 
 
 def sentence(text: str) -> str:
