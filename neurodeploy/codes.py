@@ -84,6 +84,14 @@ EXPLANATIONS: dict[str, str] = {
     "ND029": "The forward pass writes to a weight or to a parameter of a neuron, for instance to adapt a threshold. "
     "A recording holds one value of each, so the network would be another one. Keep parameters constant while the "
     "network runs.",
+    # ND030-ND043: NIR graphs
+    "ND030": "The file cannot be read as HDF5: it is cut off, damaged, or of another format. The HDF5 library reads "
+    "it in a process of its own, because a damaged file can crash that library or keep it busy for ever. Write or "
+    "download the file again.",
+    "ND031": "NIR files are HDF5 files, which h5py reads, and it is not installed: pip install h5py, or the extra nir.",
+    "ND033": "The file, or a node in it, declares more values than its bytes can hold or than any network here has: "
+    "more than 1 GiB of arrays, 2^24 values in a node, 100,000 groups, 32 graphs inside each other, 10,000 chains of "
+    "maps. Nothing of that size was read.",
     # ND05x-ND06x: data
     "ND050": "A dataset, split, limit or encoding was asked for that does not exist or cannot be: the message names "
     "what there is. An intensity lies in [0, 1]; only the delta encoding has a threshold; rows and delta take "

@@ -64,6 +64,7 @@ HOMES = {
     "matplotlib": {"plots.py", "report/drawing.py"},
     "jinja2": {"report/page.py"},
     "distributed": {"benchmark"},
+    "h5py": {"frontends/hdf5_worker.py", "datasets"},
 }
 """The only places that may import each of these."""
 
