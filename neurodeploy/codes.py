@@ -89,9 +89,40 @@ EXPLANATIONS: dict[str, str] = {
     "it in a process of its own, because a damaged file can crash that library or keep it busy for ever. Write or "
     "download the file again.",
     "ND031": "NIR files are HDF5 files, which h5py reads, and it is not installed: pip install h5py, or the extra nir.",
+    "ND032": "The file is HDF5 and holds no NIR graph: a NIRGraph with nodes and edges in the group `node`, as "
+    "nir.write writes it. A single node is wrapped with nir.NIRGraph.from_list.",
     "ND033": "The file, or a node in it, declares more values than its bytes can hold or than any network here has: "
     "more than 1 GiB of arrays, 2^24 values in a node, 100,000 groups, 32 graphs inside each other, 10,000 chains of "
     "maps. Nothing of that size was read.",
+    "ND034": "A node of a NIR graph lacks a field without which it means nothing, or the field holds something else "
+    "than it should. The message names both. Write the file again with it.",
+    "ND035": "The wiring of a NIR graph has no reading, or more than one: edges that name what is not there, nodes "
+    "that nothing feeds, several inputs or outputs, a loop without a neuron, a branch that leads both on and back. "
+    "One missing edge between the only two ends, or one misspelled name, is repaired; the rest is for its author to "
+    "say.",
+    "ND036": "Shapes in a NIR graph do not meet. Where the sizes agree, values are taken in C order, and one number "
+    "stands for all; here the sizes differ, or there is more than one way to fit them.",
+    "ND037": "Recorded, always: something in the NIR file is wrong and has one possible meaning, which was taken. "
+    "`neurodeploy inspect FILE --repair` lists the repairs alone.",
+    "ND038": "NIR states differential equations in time and not how long a step is. It is never invented: state it "
+    "with --dt SECONDS. It is known of writers that leave it in their numbers: snnTorch and SpikingJelly (R = tau / "
+    "dt with 1e-4 s), Rockpool (R = tau / dt exp(-dt / tau)), and sinabs, Norse and Spyx (R = 1 for integrators, time "
+    "in steps).",
+    "ND039": "A time constant is not positive, or shorter than a step, where Euler's method would overshoot and turn "
+    "the sign of the state at every step. State a shorter step with --dt, or --semantics discretization=exponential.",
+    "ND040": "Recorded, always: NIR leaves something open, and it was read as stated here: as a recognized writer is "
+    "known to mean it, or by the default. --semantics NAME=VALUE states another reading: discretization (euler, "
+    "exponential), gain (equation, unit), reset (zero, zero_next_step, subtract, subtract_next_step, none), current "
+    "(same_step, step_before), start (zero, leak, reset). neurodeploy/frontends/nir_semantics.py says what each "
+    "means.",
+    "ND041": "The node has no counterpart here. Layers and decisions read spikes, so LI, CubaLI and I, which never "
+    "spike, have none, and an output is a population of LIF, CubaLIF or IF. NIR 1.0.8 has no other types than those "
+    "listed.",
+    "ND042": "The node is supported, but not with this setting: a reset to a voltage where the neuron does not start, "
+    "a leak beside a synaptic current, a threshold below the reset, a delay of more than one step, padding that "
+    "differs from side to side. The message says which and what to use instead.",
+    "ND043": "The settings of --semantics are discretization, gain, reset, current and start, each with the values "
+    "that `neurodeploy explain ND040` lists. They are for NIR graphs only; other models say what they compute.",
     # ND05x-ND06x: data
     "ND050": "A dataset, split, limit or encoding was asked for that does not exist or cannot be: the message names "
     "what there is. An intensity lies in [0, 1]; only the delta encoding has a threshold; rows and delta take "

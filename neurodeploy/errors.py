@@ -27,10 +27,11 @@ class Finding:
 
 
 class Change(StrEnum):
-    """How a translated network may differ from its source."""
+    """How a translated network may differ from its source, or what was decided to read a source that leaves it open."""
 
     ROUNDING = "rounding"
     SUBSTITUTION = "substitution"
+    READING = "reading"
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ class Deviation:
     """One recorded difference between the source and its translation.
 
     `bound` is the largest measured difference in `unit`; a substitution has no bound because it changes what is
-    computed, and exists only because the user allowed its code by name.
+    computed, and exists only because the user allowed its code by name. A reading has none either: the source says
+    nothing, or contradicts itself, and this is how it was taken.
     """
 
     code: str

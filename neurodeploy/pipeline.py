@@ -108,7 +108,7 @@ def compile(
         encoding: how images become input, in place of what the model records; "direct" and "rows" are currents in
             [0, 1], the others spikes.
         allow: codes of substitutions the user accepts.
-        loading: weights, example_shape, dt, trust_pickle of `frontends.load`.
+        loading: weights, example_shape, dt, trust_pickle, semantics of `frontends.load`.
 
     Raises:
         NeurodeployError: whatever the rooms on the way refuse, with every finding at once.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from neurodeploy.errors import Finding, LoadError, UsageError
+from neurodeploy.frontends import hdf5
 from neurodeploy.ir.network import Network
 
 
@@ -18,6 +19,7 @@ def load(
     dt: float | None = None,
     allow: Collection[str] = (),
     trust_pickle: bool = False,
+    semantics: Mapping[str, str] | None = None,
 ) -> Network:
     """Return the network that `model` describes.
 
@@ -27,6 +29,7 @@ def load(
                           `example_shape`.
             "model.pt"    what `neurodeploy.save` wrote; or a bare state_dict of a plain chain of linear layers and
                           neurons, if `allow` holds ND020; or a pickled module, if `trust_pickle`, with `example_shape`.
+            "model.nir"   a NIR graph, whatever the file is called; its input is SPIKES.
         weights: a state_dict's file, always read as plain tensors; it must fit the module exactly. A class needs it.
         example_shape: one sample's input at one step, no batch and no time axis. The module is recorded on random
             samples of 0 and 1, so the input is SPIKES; for graded input call `neurodeploy.save` with real samples. A
@@ -34,14 +37,20 @@ def load(
         dt: seconds per step; must not contradict what a checkpoint says.
         allow: codes of the substitutions you allow.
         trust_pickle: open files that run code when opened.
+        semantics: settings that NIR leaves open, by name: see `nir_semantics.Semantics`.
 
     Raises:
-        LoadError: ND001-ND007, ND012, ND021, ND027 when the file cannot be read.
+        LoadError: ND001-ND007, ND012, ND021, ND027, ND030-ND038 when the file cannot be read.
         UnsupportedError, NetworkError: when it was read but cannot be translated.
-        UsageError: ND007 or ND028 when the call itself makes no sense.
+        UsageError: ND007, ND028 or ND043 when the call itself makes no sense.
+        BackendUnavailableError: ND031 for a NIR graph without h5py.
     """
     path, colon, name = str(model).rpartition(":")
     shape = _checked_shape(example_shape)
+    is_graph = hdf5.is_hdf5(model)
+    if semantics and not is_graph:
+        why = "only NIR leaves them open; other models say what they compute"
+        raise UsageError(Finding("ND043", str(model), "semantics were stated as well", why, "leave them out"))
     if colon and path.endswith(".py"):
         from neurodeploy.frontends.user_code import module_from_file, record_shape
 
@@ -53,6 +62,10 @@ def load(
     if weights is not None:
         why = "a model file holds its own weights"
         raise UsageError(Finding("ND007", str(model), "weights were given as well", why, "leave them out"))
+    if is_graph:
+        from neurodeploy.frontends.nir import load_nir
+
+        return load_nir(model, dt, semantics)
     return _load_file(str(model), shape, dt, allow, trust_pickle)
 
 

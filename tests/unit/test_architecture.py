@@ -65,6 +65,7 @@ HOMES = {
     "jinja2": {"report/page.py"},
     "distributed": {"benchmark"},
     "h5py": {"frontends/hdf5_worker.py", "datasets"},
+    "nir": set(),
 }
 """The only places that may import each of these."""
 
