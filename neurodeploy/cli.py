@@ -95,6 +95,10 @@ ExampleShape = Annotated[
     str | None, typer.Option("--example-shape", metavar="SHAPE", help="One sample at one step: 784 or 1x28x28.")
 ]
 Dt = Annotated[float | None, typer.Option("--dt", metavar="SECONDS", help="What one step stands for.")]
+Semantics = Annotated[
+    list[str] | None,
+    typer.Option("--semantics", metavar="NAME=VALUE", help="What NIR leaves open, e.g. reset=subtract; repeatable."),
+]
 TrustPickle = Annotated[bool, typer.Option("--trust-pickle", help="Open files that run code when opened.")]
 Data = Annotated[str, typer.Option("--data", metavar="DATA", help="A dataset's name (digits, mnist, ...), or an .npz.")]
 UsualData = Annotated[
@@ -220,7 +224,7 @@ def benchmark(
 
 @app.command("compile")
 def compile_model(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="model.pt, or net.py:Net with --weights.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="model.pt, model.nir, or net.py:Net with --weights.")],
     target: Annotated[str, typer.Option("--target", metavar="TARGET", help="A target's name, or a profile's path.")],
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="OUT.ndc", help="Default: MODEL.ndc here.")] = None,
     weights: Weights = None,
@@ -236,6 +240,7 @@ def compile_model(
         str | None,
         typer.Option("--encoding", metavar="KIND", help="With --steps: direct, rate, latency, rows, delta, frames."),
     ] = None,
+    semantics: Semantics = None,
     allow: Allow = None,
     trust_pickle: TrustPickle = False,
     as_json: Json = False,
@@ -258,6 +263,7 @@ def compile_model(
             example_shape=_shape(example_shape),
             dt=dt,
             trust_pickle=trust_pickle,
+            semantics=_semantics(semantics),
         )
     path = save_artifact(compiled, out or _beside(model))
     return Answer({"artifact": str(path), **summary.of_model(compiled)}, display.show_compiled)
@@ -540,6 +546,10 @@ def inspect(
     weights: Weights = None,
     example_shape: ExampleShape = None,
     dt: Dt = None,
+    semantics: Semantics = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="List what is wrong with a NIR graph, and how it can be read all the same.")
+    ] = False,
     allow: Allow = None,
     trust_pickle: TrustPickle = False,
     as_json: Json = False,
@@ -550,6 +560,10 @@ def inspect(
 
     if Path(file).is_dir():
         return Answer(summary.of_model(load_artifact(file)), display.show_model)
+    if repair:
+        from neurodeploy.frontends.nir import repaired
+
+        return Answer(summary.of_graph(repaired(file)), display.show_graph)
     network = pipeline.load(
         file,
         weights=weights,
@@ -557,6 +571,7 @@ def inspect(
         dt=dt,
         allow=allow or (),
         trust_pickle=trust_pickle,
+        semantics=_semantics(semantics),
     )
     return Answer(summary.of_network(network), display.show_network)
 
@@ -744,6 +759,12 @@ def _encoding(kind: str | None, steps: int | None) -> Encoding | None:
         what, fix = "--encoding without --steps", "say how many steps a sample takes: --steps T"
         raise UsageError(Finding("ND408", "--encoding", what, "an encoding has a length, and none is invented", fix))
     return Encoding(kind, steps)
+
+
+def _semantics(settings: list[str] | None) -> dict[str, str]:
+    """Return the settings of --semantics by name; what they may be, the reader says."""
+    pairs = [setting.partition("=") for setting in settings or ()]
+    return {name: value for name, _, value in pairs}
 
 
 def _shape(text: str | None) -> tuple[int, ...] | None:

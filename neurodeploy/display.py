@@ -157,6 +157,28 @@ def show_network(console: Console, plain: Plain) -> None:
     _show_deviations(console, plain)
 
 
+def show_graph(console: Console, plain: Plain) -> None:
+    """Print what was repaired in a NIR file, and the graph that came of it."""
+    version = plain["version"] or "not stated"
+    _line(console, f"{plain['file']}: a NIR graph, version {version}", "bold")
+    for repair in plain["repairs"]:
+        _line(
+            console, f"repaired  {repair['place']}: {repair['what']}\n          read as: {repair['read_as']}", "yellow"
+        )
+    if not plain["repairs"]:
+        _line(console, "nothing to repair", "green")
+    table = _table("node", "kind", "shape", "reads")
+    for node in plain["nodes"]:
+        table.add_row(node["name"], node["kind"], _shape(node["shape"]), ", ".join(node["reads"]))
+    console.print(table)
+    convention = plain["convention"]
+    if convention is None:
+        _line(console, "step      not in the file: state it with --dt SECONDS")
+    else:
+        step = "time counted in steps" if convention["dt_s"] is None else f"dt {convention['dt_s']:g} s"
+        _line(console, f"step      {step}: {convention['why']}")
+
+
 def show_run(console: Console, plain: Plain) -> None:
     """Print who ran, how long, and what was decided."""
     _line(console, f"{plain['data']}: {plain['samples']:,} samples x {plain['steps']:,} steps", "bold")
@@ -595,6 +617,8 @@ def _show_deviations(console: Console, plain: Plain) -> None:
         text = f"[{deviation['code']}] {deviation['place']}: {deviation['what']}"
         if deviation["change"] == "substitution":
             _line(console, f"SUBSTITUTED {text}", "bold yellow")
+        elif deviation["change"] == "reading":
+            _line(console, f"read      {text}")
         elif deviation["code"] == MAY_SATURATE:
             _line(console, f"careful   {text}", "yellow")
         else:

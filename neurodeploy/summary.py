@@ -18,6 +18,8 @@ from neurodeploy.evaluation.neurobench import VERSION
 from neurodeploy.evaluation.timing import Duration
 from neurodeploy.evaluation.uncertainty import wilson
 from neurodeploy.evaluation.validation import points
+from neurodeploy.frontends.nir_semantics import recognized
+from neurodeploy.frontends.nir_shapes import Shaped
 from neurodeploy.hardware import HardwareProfile, Placement, targets_of, utilization
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.nodes import (
@@ -113,6 +115,23 @@ def of_network(network: Network) -> Plain:
         "nodes": [_node(network, name, node) for name, node in network.nodes.items()],
         "edges": [asdict(edge) for edge in network.edges],
         **_deviations(network.deviations),
+    }
+
+
+def of_graph(fitted: Shaped) -> Plain:
+    """Return what a NIR file holds once it is repaired, what was repaired, and what the file gives away of its step."""
+    graph, convention = fitted.graph, recognized(fitted.graph)
+    sources = graph.sources()
+    return {
+        "kind": "NIR graph",
+        "file": graph.file,
+        "version": graph.version,
+        "nodes": [
+            {"name": name, "kind": record.kind, "shape": list(fitted.made[name]), "reads": sources.get(name, [])}
+            for name, record in graph.nodes.items()
+        ],
+        "repairs": [asdict(repair) for repair in graph.repairs],
+        "convention": None if convention is None else asdict(convention),
     }
 
 

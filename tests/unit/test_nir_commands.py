@@ -1,0 +1,53 @@
+"""What the command line does with NIR graphs: `inspect --repair`, `--dt` and `--semantics`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import h5py
+import nir
+import numpy as np
+import pytest
+
+from neurodeploy.cli import main
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Path:
+    """A graph that is whole, and says no step."""
+    neuron = nir.LIF(np.full(3, 5e-3), np.ones(3), np.zeros(3), np.full(3, 0.5), np.zeros(3))
+    nir.write(tmp_path / "net.nir", nir.NIRGraph.from_list(nir.Linear(np.eye(3)), neuron))
+    return tmp_path / "net.nir"
+
+
+def output_shape(path: Path, shape: list[int]) -> None:
+    with h5py.File(path, "r+") as file:
+        del file["node/nodes/output/shape"]
+        file["node/nodes/output/shape"] = shape
+
+
+def test_inspect_repair_lists_repairs_or_refuses(plain: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output_shape(plain, [1, 3])
+    assert main(["inspect", str(plain), "--repair", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert [repair["read_as"] for repair in answer["repairs"]] == ["shape (3,)"]
+    assert answer["convention"] is None
+    assert main(["inspect", str(plain), "--repair"]) == 0
+    assert "repaired  net.nir" in capsys.readouterr().out
+    output_shape(plain, [4])
+    assert main(["inspect", str(plain), "--repair", "--json"]) == 3
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == "ND036"
+
+
+def test_compile_takes_dt_and_semantics_and_shows_how_it_read(
+    plain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = ["compile", str(plain), "--target", "loihi2-sim", "-o", str(tmp_path / "net.ndc")]
+    assert main(call) == 3
+    assert "ND038" in capsys.readouterr().err
+    assert main([*call, "--dt", "0.001", "--semantics", "reset=subtract_next_step"]) == 0
+    shown = capsys.readouterr().out
+    assert "read      [ND040] net.nir: discretization = euler" in shown
+    assert "reset = " not in shown
+    assert main([*call, "--dt", "0.001", "--semantics", "reset"]) == 2
