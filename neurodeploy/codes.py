@@ -92,8 +92,8 @@ EXPLANATIONS: dict[str, str] = {
     "ND032": "The file is HDF5 and holds no NIR graph: a NIRGraph with nodes and edges in the group `node`, as "
     "nir.write writes it. A single node is wrapped with nir.NIRGraph.from_list.",
     "ND033": "The file, or a node in it, declares more values than its bytes can hold or than any network here has: "
-    "more than 1 GiB of arrays, 2^24 values in a node, 100,000 groups, 32 graphs inside each other, 10,000 chains of "
-    "maps. Nothing of that size was read.",
+    "more than 512 MiB of arrays, 2^24 values in a node, 100,000 groups, 32 graphs inside each other, 10,000 chains "
+    "of maps. Nothing of that size was read.",
     "ND034": "A node of a NIR graph lacks a field without which it means nothing, or the field holds something else "
     "than it should. The message names both. Write the file again with it.",
     "ND035": "The wiring of a NIR graph has no reading, or more than one: edges that name what is not there, nodes "

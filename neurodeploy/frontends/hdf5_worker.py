@@ -17,9 +17,9 @@ from typing import Any, BinaryIO
 import h5py
 import numpy as np
 
-MEMORY_BYTES = 4 << 30
+MEMORY_BYTES = 2 << 30
 """Address space of this process."""
-MOST_BYTES = 1 << 30
+MOST_BYTES = 1 << 29
 """Of all arrays of a file together."""
 MOST_OBJECTS = 100_000
 DEEPEST = 32
