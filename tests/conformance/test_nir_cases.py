@@ -24,8 +24,9 @@ from neurodeploy.frontends.nir import load_nir, network_of
 from neurodeploy.frontends.nir_graph import graph_of
 from neurodeploy.frontends.nir_shapes import shaped
 from neurodeploy.frontends.nir_wiring import closed
+from neurodeploy.frontends.source import run_source
 from neurodeploy.pipeline import Samples
-from tests.cases import case
+from tests.cases import case, data
 from tests.nir_mutations import DAMAGES, mutated
 
 BRAILLE = ("noDelay_bias_ref_zero", "noDelay_noBias_ref_subtract")
@@ -233,6 +234,15 @@ def test_every_parameter_is_as_nir_reads_it(name: str) -> None:
 def test_the_convolutional_network_folds_its_pools_and_compiles() -> None:
     model = pipeline.compile(load_nir(case("nir_paper", "02_cnn", "cnn_sinabs.nir")), "loihi2-sim", steps=10)
     assert [p.synapses.__class__.__name__ for p in model.program.projections].count("ConvSynapses") == 3
+
+
+def test_the_convolutional_network_reads_real_digits() -> None:
+    """20 recordings of N-MNIST; the paper's platforms reach 95 to 98 % of 10,000."""
+    data("nmnist_real")
+    network = load_nir(case("nir_paper", "02_cnn", "cnn_sinabs.nir"))
+    samples = pipeline.read_data("nmnist", Encoding("frames", 100).to_plain(), network.input_node.shape, 20)
+    assert samples.labels is not None
+    assert np.sum(run_source(network, samples.inputs).predictions == samples.labels) >= 18
 
 
 def test_damaged_files_are_loaded_or_refused_and_nothing_else(tmp_path: Path, reader: hdf5.Reader) -> None:
