@@ -7,6 +7,7 @@ a step: recurrence within a layer, and feedback from a later layer to an earlier
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -37,17 +38,18 @@ def returning(graph: Graph, delays: Mapping[str, int]) -> Loops:
     """
     readers = graph.readers()
     heads = [name for name, record in graph.nodes.items() if record.kind in (*SPIKING, "Input")]
-    findings = tuple(_without_neuron(graph, name) for name in _endless(graph, readers, heads, delays))
+    findings = tuple(_without_neuron(graph, name) for name in _endless(graph, readers, heads))
     if findings:
         return Loops(frozenset(), (), findings)
     waiting = {name for name, steps in delays.items() if steps}
     reached = {(head, x): _reached(x, readers, set(heads), waiting) for head in heads for x in readers.get(head, ())}
     everywhere = {(head, x): _reached(x, readers, set(heads), set()) for head in heads for x in readers.get(head, ())}
-    rank, member = _ranks(heads, everywhere), _components(heads, reached)
+    (start,) = graph.of_kind("Input")
+    rank, member = _ranks(start, everywhere), _components(heads, reached)
     back, mixed = set(), []
     loops: dict[int, list[str]] = {}
     for (head, x), found in reached.items():
-        waits = {q for q in found if member[q] == member[head] and rank.get(q, 0) <= rank.get(head, 0)}
+        waits = {q for q in found if member[q] == member[head] and rank[q] <= rank[head]}
         if waits and waits != found:
             mixed.append(_mixed(graph, head, x, waits))
         elif waits:
@@ -73,14 +75,14 @@ def _reached(start: str, readers: Mapping[str, list[str]], heads: set[str], wait
     return found
 
 
-def _ranks(heads: list[str], reached: Mapping[Pair, set[str]]) -> dict[str, int]:
-    """Return how many populations lie before each on the shortest way from the input."""
+def _ranks(start: str, reached: Mapping[Pair, set[str]]) -> dict[str, int]:
+    """Return how many populations lie before each on the shortest way from the input, `start`."""
     onward: dict[str, set[str]] = {}
     for (head, _), found in reached.items():
         onward.setdefault(head, set()).update(found)
-    rank, ahead = {heads[0]: 0}, [heads[0]]
+    rank, ahead = {start: 0}, deque([start])
     while ahead:
-        name = ahead.pop(0)
+        name = ahead.popleft()
         for reader in onward.get(name, ()):
             if reader not in rank:
                 rank[reader] = rank[name] + 1
@@ -101,7 +103,7 @@ def _components(heads: list[str], reached: Mapping[Pair, set[str]]) -> dict[str,
     return {name: int(labels[i]) for name, i in index.items()}
 
 
-def _endless(graph: Graph, readers: Mapping[str, list[str]], heads: list[str], delays: Mapping[str, int]) -> list[str]:
+def _endless(graph: Graph, readers: Mapping[str, list[str]], heads: list[str]) -> list[str]:
     """Return a node of each loop in which no population lies, found by taking away what nothing waits for."""
     inside = set(graph.nodes) - set(heads)
     unread = {name: sum(reader in inside for reader in readers.get(name, ())) for name in inside}

@@ -7,6 +7,7 @@ agree there is one reading; it is taken and recorded. Where they do not agree th
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field, replace
 from math import prod
 
@@ -72,9 +73,9 @@ class _Follower:
         readers, sources = self.graph.readers(), self.graph.sources()
         (start,) = self.graph.of_kind("Input")
         self._visit(start, self._input_shape(start, readers.get(start, [])))
-        ahead = [start]
+        ahead = deque([start])
         while ahead:
-            name = ahead.pop(0)
+            name = ahead.popleft()
             if name not in self.made:
                 continue
             for reader in readers.get(name, ()):
