@@ -43,6 +43,7 @@ from neurodeploy.ir.nodes import (
     Scale,
     Shape,
     SparseLinear,
+    without_bias,
 )
 
 REPAIRED = "ND037"
@@ -346,13 +347,3 @@ def _diagonal(scale: np.ndarray, bias: np.ndarray | None = None) -> SparseLinear
 
 def has_bias(node: Node) -> bool:
     return isinstance(node, Linear | Conv | SparseLinear | Scale) and node.bias is not None and bool(np.any(node.bias))
-
-
-def without_bias(node: Node) -> Node:
-    """Return the linear part of `node`."""
-    match node:
-        case Linear() | Conv() | SparseLinear():
-            return replace(node, bias=None)
-        case Scale(bias=bias):
-            return replace(node, bias=np.zeros_like(bias))
-    return node

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -92,16 +91,6 @@ def _pool(value: Value, shape: Shape, settings: dict[str, Any], place: str) -> A
         return _inexact(place, "a dilated maximum", "windows are dense", "use dilation=1")
     if node.shape != tuple(value.shape[1:]):
         return _inexact(place, "ceil_mode", "its last windows reach beyond the input", "use ceil_mode=False")
-    return node
-
-
-def without_bias(node: Node) -> Node:
-    """Return the linear part of `node`."""
-    match node:
-        case Linear() | Conv():
-            return replace(node, bias=None)
-        case Scale(bias=bias):
-            return replace(node, bias=np.zeros_like(bias))
     return node
 
 

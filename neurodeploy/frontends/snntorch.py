@@ -32,7 +32,7 @@ from neurodeploy.frontends.folding import (
     Tree,
     leaves,
 )
-from neurodeploy.frontends.recorded_layers import layer_node, without_bias
+from neurodeploy.frontends.recorded_layers import layer_node
 from neurodeploy.frontends.recorded_neurons import broken, neuron_nodes
 from neurodeploy.frontends.recorded_output import Outputs, find_output
 from neurodeploy.frontends.tracing import FRONTENDS, LIBRARIES, NEURONS, Kind, Trace, Value, describe
@@ -45,6 +45,7 @@ from neurodeploy.ir.nodes import (
     Reshape,
     Shape,
     grid_levels,
+    without_bias,
 )
 
 ONE_STEP_RUNS = 3

@@ -5,7 +5,7 @@ Shapes exclude step and sample; arrays are float64 unless said otherwise; x(t) i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import prod
 
@@ -221,3 +221,13 @@ Map = Linear | SparseLinear | Conv | AveragePool | Reshape | Scale
 """The nodes without state that are linear in their input."""
 
 Node = Input | Map | MaxPool | LIF
+
+
+def without_bias(node: Node) -> Node:
+    """Return the linear part of `node`."""
+    match node:
+        case Linear() | SparseLinear() | Conv():
+            return replace(node, bias=None)
+        case Scale(bias=bias):
+            return replace(node, bias=np.zeros_like(bias))
+    return node
