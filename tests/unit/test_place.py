@@ -16,7 +16,15 @@ from neurodeploy.engine.reference import deliver
 from neurodeploy.errors import CapacityError, ProfileError
 from neurodeploy.hardware import load_profile, profile_from_tables
 from neurodeploy.ir.nodes import InputKind, Reset
-from neurodeploy.ir.program import DenseSynapses, InputPort, Population, Program, Projection
+from neurodeploy.ir.program import (
+    ConvSynapses,
+    DenseSynapses,
+    InputPort,
+    Population,
+    Program,
+    Projection,
+    SparseSynapses,
+)
 from tests.property.random_programs import neuron, program
 
 
@@ -85,15 +93,46 @@ def test_what_does_not_fit_is_refused_with_the_table() -> None:
 def test_a_neuron_sends_one_axon_to_each_core_that_reads_it() -> None:
     """1,200 neurons are read all-to-all by a layer that takes seven cores: 8,400 axons where a core has 4,096.
 
-    A core of Loihi 2 holds 96,000 / (1,200 x 2) = 40 of the 250 readers.
+    A core of Loihi 2 holds 96,000 / (1,200 x 2) = 40 of the 250 readers, and 4,096 / 7 = 585 of the 1,200.
     """
     rng = np.random.default_rng(0)
     first = dense(20, 1200)
     readers = Population("b", (250,), neuron(rng, 250, Reset.ZERO), 2, 1.0)
     back = Projection("q", "a", "b", DenseSynapses(np.ones((250, 1200), np.int8)))
     net = replace(first, populations=(*first.populations, readers), projections=(*first.projections, back), output="b")
-    with pytest.raises(CapacityError, match=r"8,400 output axons"):
-        place(net, load_profile("loihi2-sim"))
+    slots = [slot for slot in place(net, load_profile("loihi2-sim")).slots if slot.population == "a"]
+    assert [slot.stop - slot.start for slot in slots] == [585, 585, 30]
+    assert sum(slot.used["output_axons"] for slot in slots) == 8400
+
+
+def test_axons_that_a_loop_takes_are_counted() -> None:
+    """8,000 neurons read the first 200 of them, which sit on one core: 200 axons to each core.
+
+    A core of Loihi 2 holds 96,000 / ((20 + 200) x 2) = 218 of the readers, so there are 37.
+    """
+    size, hub = 8000, 200
+    first = dense(20, size)
+    indptr, indices = np.arange(size + 1) * hub, np.tile(np.arange(hub, dtype=np.int32), size)
+    everyone = SparseSynapses(np.ones(size * hub, np.int8), indices, indptr)
+    loop = Projection("loop", "a", "a", everyone, recurrent=True)
+    with pytest.raises(CapacityError, match=r"7,400 output axons"):
+        place(replace(first, projections=(*first.projections, loop)), load_profile("loihi2-sim"))
+
+
+def test_a_row_that_no_core_can_read_is_parted() -> None:
+    """One row of 90 positions reads 3 x 92 x 16 = 4,416 neurons, more than the 4,096 axons of a core."""
+    rng = np.random.default_rng(0)
+    conv = ConvSynapses(np.ones((4, 16, 3, 3), np.int8), (16, 5, 92), (4, 3, 90), (1, 1), (0, 0), (1, 1))
+    net = Program(
+        InputPort("in", (16, 5, 92), InputKind.SPIKES),
+        (Population("a", (4, 3, 90), neuron(rng, 4 * 3 * 90, Reset.ZERO), 1, 1.0),),
+        (Projection("p", "in", "a", conv),),
+        "a",
+    )
+    slots = place(net, load_profile("loihi2-sim")).slots
+    assert slots[0].stop == 4 * (4096 // (3 * 16) - 2)
+    assert slots[-1].stop == 4 * 3 * 90
+    assert all(slot.used["input_axons"] <= 4096 for slot in slots)
 
 
 def test_too_many_cores_are_refused() -> None:

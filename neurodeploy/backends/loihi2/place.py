@@ -2,7 +2,8 @@
 
 A core holds so many neurons, so much synaptic memory for their inputs, so many input axons (distinct sources that reach
 it) and so many output axons (one per neuron and destination core). Images are cut along rows, so that a core sees a
-band of its input; other populations are cut along their flat index.
+band of its input, and rows only where none would fit; other populations are cut along their flat index. Populations
+are cut from the last to the first, since what a neuron sends depends on how its readers are cut.
 """
 
 from __future__ import annotations
@@ -36,15 +37,17 @@ def place(program: Program, profile: HardwareProfile) -> Placement:
     available = {name: int(profile.value(f"limits.core.{name}")) for name in RESOURCES}
     assumed = tuple(f"limits.core.{name}" for name in RESOURCES if profile.datum(f"limits.core.{name}").uncertain)
     memory = _Memory.of(profile)
-    slots: list[Slot] = []
     findings: list[Finding] = []
-    for population in program.populations:
+    cut: dict[str, list[Slot]] = {}
+    axons = {population.name: np.zeros(population.size, np.int64) for population in program.populations}
+    for population in reversed(program.populations):
         try:
-            slots += _cut(program, population, available, memory, len(slots))
+            cut[population.name] = _cut(program, population, available, memory, axons[population.name])
         except _DoesNotFitError as error:
-            findings.append(_too_big(profile, population, error.used, available))
+            findings.insert(0, _too_big(profile, population, error.used, available))
+        _add_axons(program, population, cut.get(population.name, []), axons)
+    slots = _numbered(program, cut, axons)
     per_chip = _cores_per_chip(profile)
-    slots = _with_output_axons(program, slots)
     findings += _axon_findings(profile, slots, available)
     most = per_chip * max(profile.value("topology.boards"))
     if len(slots) > most:
@@ -107,34 +110,55 @@ class _DoesNotFitError(Exception):
 
 
 def _cut(
-    program: Program, population: Population, available: dict[str, int], memory: _Memory, first_core: int
+    program: Program, population: Population, available: dict[str, int], memory: _Memory, axons: np.ndarray
 ) -> list[Slot]:
-    """Cut one population into as few slices as fit: whole rows of an image, single neurons otherwise."""
-    unit = _unit(population)
+    """Cut one population into as few slices as fit, in the coarsest unit that does; cores are numbered later."""
+    for unit in _units(population):
+        try:
+            return _cut_by(unit, program, population, available, memory, axons)
+        except _DoesNotFitError as error:
+            failure = error
+    raise failure
+
+
+def _cut_by(
+    unit: int,
+    program: Program,
+    population: Population,
+    available: dict[str, int],
+    memory: _Memory,
+    axons: np.ndarray,
+) -> list[Slot]:
+    """Cut one population into slices of whole `unit`s; axons (neuron,): how many each neuron sends."""
     slots: list[Slot] = []
     start = 0
+
+    def used(stop: int) -> dict[str, int]:
+        return _usage(program, population, start, stop, memory, axons)
+
     while start < population.size:
         most = min(population.size, start + available["neurons"] // unit * unit)
         low, high = 0, max((most - start + unit - 1) // unit, 1)
         while low < high:
             middle = (low + high + 1) // 2
-            stop = min(start + middle * unit, population.size)
-            if _fits(_usage(program, population, start, stop, memory), available):
+            if _fits(used(min(start + middle * unit, population.size)), available):
                 low = middle
             else:
                 high = middle - 1
         if low == 0:
-            raise _DoesNotFitError(_usage(program, population, start, min(start + unit, population.size), memory))
+            raise _DoesNotFitError(used(min(start + unit, population.size)))
         stop = min(start + low * unit, population.size)
-        used = _usage(program, population, start, stop, memory)
-        slots.append(Slot(first_core + len(slots), population.name, start, stop, used))
+        slots.append(Slot(0, population.name, start, stop, used(stop)))
         start = stop
     return slots
 
 
-def _unit(population: Population) -> int:
-    """Return how many neurons are never parted: one image row with all channels, or one neuron."""
-    return population.shape[0] * population.shape[2] if len(population.shape) == 3 else 1
+def _units(population: Population) -> tuple[int, ...]:
+    """Return how many neurons are never parted, and what next: an image's row or position with all channels, or one."""
+    if len(population.shape) != 3:
+        return (1,)
+    channels, _, columns = population.shape
+    return (channels * columns, channels)
 
 
 def _fits(used: dict[str, int], available: dict[str, int]) -> bool:
@@ -149,12 +173,14 @@ def on_core(population: Population, start: int, stop: int) -> np.ndarray:
     return order[start:stop]
 
 
-def _usage(program: Program, population: Population, start: int, stop: int, memory: _Memory) -> dict[str, int]:
-    bits, axons = 0, 0
+def _usage(
+    program: Program, population: Population, start: int, stop: int, memory: _Memory, axons: np.ndarray
+) -> dict[str, int]:
+    bits, entering = 0, 0
     members = on_core(population, start, stop)
     for projection in program.incoming(population.name):
         sources = int(touched(projection, members).sum())
-        axons += sources
+        entering += sources
         match projection.synapses:
             case ConvSynapses() as conv:
                 bits += memory.conv(conv)
@@ -163,7 +189,12 @@ def _usage(program: Program, population: Population, start: int, stop: int, memo
             case sparse:
                 count = int(np.diff(sparse.indptr)[members].sum())
                 bits += memory.rows(sources, count / max(sources, 1), memory.sparse_bits)
-    return {"neurons": len(members), "synaptic_memory": ceil(bits / 8), "input_axons": axons}
+    return {
+        "neurons": len(members),
+        "synaptic_memory": ceil(bits / 8),
+        "input_axons": entering,
+        "output_axons": int(axons[members].sum()),
+    }
 
 
 def touched(projection: Projection, members: np.ndarray) -> np.ndarray:
@@ -197,21 +228,24 @@ def _touched_by_conv(conv: ConvSynapses, members: np.ndarray) -> np.ndarray:
     return np.repeat(inside, conv.input_shape[0] // conv.groups, axis=0).reshape(-1)
 
 
-def _with_output_axons(program: Program, slots: list[Slot]) -> list[Slot]:
-    """Return the slots with the axons their neurons send: one per neuron and destination core."""
-    fan_out = {population.name: np.zeros(population.size, np.int64) for population in program.populations}
-    by_name = {population.name: population for population in program.populations}
+def _add_axons(program: Program, population: Population, slots: list[Slot], axons: dict[str, np.ndarray]) -> None:
+    """Count one axon more, in place, for each neuron that each of the slots reads."""
     for slot in slots:
-        members = on_core(by_name[slot.population], slot.start, slot.stop)
-        for projection in program.incoming(slot.population):
-            if projection.source in fan_out:
+        members = on_core(population, slot.start, slot.stop)
+        for projection in program.incoming(population.name):
+            if projection.source in axons:
                 reached = touched(projection, members)
-                fan_out[projection.source][: len(reached)] += reached
+                axons[projection.source][: len(reached)] += reached
 
-    def sent(slot: Slot) -> int:
-        return int(fan_out[slot.population][on_core(by_name[slot.population], slot.start, slot.stop)].sum())
 
-    return [replace(slot, used=slot.used | {"output_axons": sent(slot)}) for slot in slots]
+def _numbered(program: Program, cut: dict[str, list[Slot]], axons: dict[str, np.ndarray]) -> list[Slot]:
+    """Return all slots on cores of their own, in the order of the populations, with all the axons they send."""
+    slots: list[Slot] = []
+    for population in program.populations:
+        for slot in cut.get(population.name, []):
+            sent = int(axons[population.name][on_core(population, slot.start, slot.stop)].sum())
+            slots.append(replace(slot, core=len(slots), used=slot.used | {"output_axons": sent}))
+    return slots
 
 
 def _cores_per_chip(profile: HardwareProfile) -> int:
