@@ -22,7 +22,7 @@ $(STAMP): constraints.txt pyproject.toml
 		"or named: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing the pinned set into $(VENV); the first time takes some minutes, most of it for PyTorch"
-	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) --constraint constraints.txt --editable ".[lava,datasets,cluster,nest,pynn,spinnaker,sanafe,neurobench,nir,dev]"
+	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) --constraint constraints.txt --editable ".[lava,lava-dl,datasets,cluster,nest,pynn,spinnaker,sanafe,neurobench,nir,dev]"
 	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) --constraint constraints.txt \
 		--no-deps --ignore-requires-python lava-nc neurobench
 	touch $@

@@ -224,7 +224,12 @@ def benchmark(
 
 @app.command("compile")
 def compile_model(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="model.pt, model.nir, or net.py:Net with --weights.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="model.pt, a NIR graph, lava-dl's network.net, or net.py:Net with --weights."
+        ),
+    ],
     target: Annotated[str, typer.Option("--target", metavar="TARGET", help="A target's name, or a profile's path.")],
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="OUT.ndc", help="Default: MODEL.ndc here.")] = None,
     weights: Weights = None,

@@ -88,9 +88,10 @@ EXPLANATIONS: dict[str, str] = {
     "ND030": "The file cannot be read as HDF5: it is cut off, damaged, or of another format. The HDF5 library reads "
     "it in a process of its own, because a damaged file can crash that library or keep it busy for ever. Write or "
     "download the file again.",
-    "ND031": "NIR files are HDF5 files, which h5py reads, and it is not installed: pip install h5py, or the extra nir.",
-    "ND032": "The file is HDF5 and holds no NIR graph: a NIRGraph with nodes and edges in the group `node`, as "
-    "nir.write writes it. A single node is wrapped with nir.NIRGraph.from_list.",
+    "ND031": "NIR graphs and lava-dl's .net files are HDF5 files, which h5py reads, and it is not installed: pip "
+    "install h5py, or the extra nir or lava-dl.",
+    "ND032": "The file is HDF5 and holds neither lava-dl's layers nor a NIR graph: a NIRGraph with nodes and edges in "
+    "the group `node`, as nir.write writes it. A single node is wrapped with nir.NIRGraph.from_list.",
     "ND033": "The file, or a node in it, declares more values than its bytes can hold or than any network here has: "
     "more than 512 MiB of arrays, 2^24 values in a node, 100,000 groups, 32 graphs inside each other, 10,000 chains "
     "of maps. Nothing of that size was read.",
@@ -123,6 +124,21 @@ EXPLANATIONS: dict[str, str] = {
     "differs from side to side. The message says which and what to use instead.",
     "ND043": "The settings of --semantics are discretization, gain, reset, current and start, each with the values "
     "that `neurodeploy explain ND040` lists. They are for NIR graphs only; other models say what they compute.",
+    # ND045-ND049: lava-dl's .net files
+    "ND045": "The HDF5 file is not what lava-dl's export_hdf5 writes: numbered layers with arrays of whole numbers in "
+    "the file itself. Export the network again.",
+    "ND046": "A block, a neuron or a field of the .net file has no exact counterpart here. Read are blocks of type "
+    "input, conv, pool, flatten, dense and dense_rec with CUBA neurons that refract for one step and send spikes "
+    "without a value. netx reads sigma-delta and resonate-and-fire neurons too, and passes over what it does not know.",
+    "ND047": "The layers of the .net file do not fit each other, or their arrays do not fit the shape that they say "
+    "they have; or the file does not say what the network reads, which --example-shape can say for it.",
+    "ND048": "Substitution, refused unless allowed: a layer has weights of both signs, and some of them lie below -256 "
+    "or above 254, the range of eight bits on Loihi. netx prints a warning and clips them. Allow it if netx's network "
+    "is the one you want, or train with weights in this range.",
+    "ND049": "In SLAYER a neuron's spikes wait for its delay. netx lets what the neuron reads wait instead, which is "
+    "the same but for neurons with biases or recurrence, and leaves delays of convolutions out. Where the two differ, "
+    "and in the last layer, whose spikes are counted when they are fired, delays are refused. Train that layer with "
+    "delay=False.",
     # ND05x-ND06x: data
     "ND050": "A dataset, split, limit or encoding was asked for that does not exist or cannot be: the message names "
     "what there is. An intensity lies in [0, 1]; only the delta encoding has a threshold; rows and delta take "
@@ -311,6 +327,10 @@ EXPLANATIONS: dict[str, str] = {
     "ND211": "The scale of a population must hold its threshold in 17 bits, its bias in 13 + 3, its weights in 8 bits "
     "and an exponent, and its current in 24 bits without ever wrapping. No scale does all of that here, because the "
     "numbers of this layer span too much. Train with weight decay, or clip the largest weights and biases.",
+    "ND215": "The source counts in integers, as lava-dl's networks do, and they are kept as they are or refused. Loihi "
+    "has no low bit for weights of both signs: they are even, from -256 to 254. Odd ones of at most 127 are stored at "
+    "twice their size with a smaller exponent, which Lava's convolution does not have. Thresholds have 17 bits, biases "
+    "13, and decays 12: from 0 to 4095 for the membrane, from 1 to 4096 for the current. Lava takes others silently.",
     "ND220": "The model was compiled for spikes, which are 0 or 1, and the data hold other values. Encode the data "
     "(rate, latency, delta), or compile with --calibration on data of the real kind, which makes the input graded.",
     "ND221": "The data hold values outside the range the model was compiled for, where the 24-bit currents could wrap "

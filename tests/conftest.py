@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 OPTION = "--require-lava"
-EXCUSES = ("NEURODEPLOY_CASES", "NEURODEPLOY_DATA", "MNIST", "no wheel", "Chromium")
-"""A reason to skip that names one of these is about files, or a machine, that a stranger need not have."""
+EXCUSES = ("NEURODEPLOY_CASES", "NEURODEPLOY_DATA", "MNIST", "no wheel", "Chromium", "lava-dl is not installed")
+"""A reason to skip that names one of these is about files, a machine or an oracle that a stranger need not have."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

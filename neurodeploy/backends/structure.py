@@ -38,10 +38,14 @@ def thresholds_do_not_adapt(network: Network) -> Iterator[Finding]:
 
 
 def latencies(network: Network) -> dict[str, int]:
-    """Return, for the input and every population, the steps between an input step and its own answer to it."""
+    """Return, for the input and every population, the steps between an input step and its own answer to it.
+
+    A projection of a step delay takes that step on the chip, so it adds none; a loop says nothing of when it began.
+    """
     latency = {network.input: 0}
     for name in network.populations:
-        known = [latency[source] + 1 for edge, source in _sources(network, name) if not edge.delay_steps]
+        sources = [(edge.delay_steps, latency[source]) for edge, source in _sources(network, name) if source in latency]
+        known = [before + 1 for delay, before in sources if not delay] or [before for _, before in sources]
         latency[name] = max(known, default=1)
     return latency
 

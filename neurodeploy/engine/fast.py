@@ -98,10 +98,12 @@ class _Run:
 
 def fits_kernels(program: Program) -> bool:
     """Say whether the kernels can run `program`: 32-bit activations, recurrence within single populations only, and by
-    shared kernels only where they can be written out."""
-    recurrent = [projection for projection in program.projections if projection.recurrent]
-    if any(projection.source != projection.target for projection in recurrent):
+    shared kernels only where they can be written out. What reads an earlier population a step late is no recurrence."""
+    late = [projection for projection in program.projections if projection.recurrent]
+    place = {name: i for i, name in enumerate((program.input.name, *(p.name for p in program.populations)))}
+    if any(place[projection.source] > place[projection.target] for projection in late):
         return False
+    recurrent = [projection for projection in late if projection.source == projection.target]
     if len({projection.target for projection in recurrent}) != len(recurrent):
         return False
     kernels_of = [projection for projection in recurrent if isinstance(projection.synapses, ConvSynapses)]
@@ -141,8 +143,8 @@ class _Layer:
     @staticmethod
     def of(program: Program, population: Population) -> _Layer:
         incoming = program.incoming(population.name)
-        feeds = tuple((p, facing_sources(program, p)) for p in incoming if not p.recurrent)
-        loops = [p for p in incoming if p.recurrent]
+        loops = [p for p in incoming if p.source == p.target]
+        feeds = tuple((p, facing_sources(program, p)) for p in incoming if p not in loops)
         recurrent = _dense_rows(loops[0], population.size) if loops else np.zeros((0, 0), np.int16)
         return _Layer(population, feeds, _parameters(population), recurrent, loops[0].exponent if loops else 0)
 
@@ -193,7 +195,9 @@ def _advance(layer: _Layer, run: _Run, first: int, activation: np.ndarray) -> No
     name = layer.population.name
     activation.fill(0)
     for projection, arrays in layer.feeds:
-        add(projection, arrays, run.activity[projection.source], first, activation)
+        late = int(projection.recurrent)
+        source = run.activity[projection.source]
+        add(projection, arrays, source[: len(source) - late], first, activation[:, late:])
     kernels.advance(
         activation,
         *layer.parameters,

@@ -30,6 +30,7 @@ def load(
             "model.pt"    what `neurodeploy.save` wrote; or a bare state_dict of a plain chain of linear layers and
                           neurons, if `allow` holds ND020; or a pickled module, if `trust_pickle`, with `example_shape`.
             "model.nir"   a NIR graph, whatever the file is called; its input is SPIKES.
+            "model.net"   what lava-dl's export_hdf5 wrote, known by its content.
         weights: a state_dict's file, always read as plain tensors; it must fit the module exactly. A class needs it.
         example_shape: one sample's input at one step, no batch and no time axis. The module is recorded on random
             samples of 0 and 1, so the input is SPIKES; for graded input call `neurodeploy.save` with real samples. A
@@ -40,17 +41,17 @@ def load(
         semantics: settings that NIR leaves open, by name: see `nir_semantics.Semantics`.
 
     Raises:
-        LoadError: ND001-ND007, ND012, ND021, ND027, ND030-ND038 when the file cannot be read.
+        LoadError: ND001-ND007, ND012, ND021, ND027, ND030-ND038, ND045, ND047 when the file cannot be read.
         UnsupportedError, NetworkError: when it was read but cannot be translated.
         UsageError: ND007, ND028 or ND043 when the call itself makes no sense.
         BackendUnavailableError: ND031 for a NIR graph without h5py.
     """
     path, colon, name = str(model).rpartition(":")
     shape = _checked_shape(example_shape)
-    is_graph = hdf5.is_hdf5(model)
-    if semantics and not is_graph:
-        why = "only NIR leaves them open; other models say what they compute"
-        raise UsageError(Finding("ND043", str(model), "semantics were stated as well", why, "leave them out"))
+    if hdf5.is_hdf5(model) and weights is None:
+        return _load_hdf5(str(model), shape, dt, semantics)
+    if semantics:
+        raise UsageError(_stated(str(model)))
     if colon and path.endswith(".py"):
         from neurodeploy.frontends.user_code import module_from_file, record_shape
 
@@ -62,11 +63,28 @@ def load(
     if weights is not None:
         why = "a model file holds its own weights"
         raise UsageError(Finding("ND007", str(model), "weights were given as well", why, "leave them out"))
-    if is_graph:
-        from neurodeploy.frontends.nir import load_nir
-
-        return load_nir(model, dt, semantics)
     return _load_file(str(model), shape, dt, allow, trust_pickle)
+
+
+def _load_hdf5(
+    model: str, shape: tuple[int, ...] | None, dt: float | None, semantics: Mapping[str, str] | None
+) -> Network:
+    """Return the network of a NIR graph, or of lava-dl's .net file, whichever the file holds."""
+    tree = hdf5.read(model)
+    if "layer" in tree and "node" not in tree:
+        from neurodeploy.frontends import lava_dl
+
+        if semantics:
+            raise UsageError(_stated(model))
+        return _with_dt(lava_dl.network_of(tree, model, shape), dt, model)
+    from neurodeploy.frontends import nir
+
+    return nir.network_of(nir.settled(tree, Path(model).name), dt, semantics)
+
+
+def _stated(model: str) -> Finding:
+    why = "only NIR leaves them open; other models say what they compute"
+    return Finding("ND043", model, "semantics were stated as well", why, "leave them out")
 
 
 def _load_file(

@@ -71,7 +71,7 @@ class Reader:
 
     def __init__(self) -> None:
         if find_spec("h5py") is None:
-            why = "NIR files are HDF5 files"
+            why = "NIR graphs and lava-dl's networks are HDF5 files"
             raise BackendUnavailableError(Finding("ND031", "h5py", "h5py is not installed", why, "pip install h5py"))
         self._child: subprocess.Popen[bytes] | None = None
 

@@ -23,8 +23,10 @@ from pathlib import Path
 import numpy as np
 
 from neurodeploy.errors import Change, Deviation, Finding, NetworkError, UnsupportedError, raise_all
+from neurodeploy.frontends import hdf5
 from neurodeploy.frontends.checks import contradictions
-from neurodeploy.frontends.nir_graph import POOLS, Record, read_graph
+from neurodeploy.frontends.hdf5 import Tree
+from neurodeploy.frontends.nir_graph import POOLS, Record, graph_of
 from neurodeploy.frontends.nir_loops import SPIKING, returning
 from neurodeploy.frontends.nir_neurons import neurons
 from neurodeploy.frontends.nir_semantics import READ, Current, Reading, read_as
@@ -84,9 +86,14 @@ def repaired(path: str | Path) -> Shaped:
     """Return the graph in a NIR file with wiring and shapes settled, and with the list of what was repaired.
 
     Raises:
-        LoadError: what `read_graph`, `closed` and `shaped` refuse.
+        LoadError: what `hdf5.read`, `graph_of`, `closed` and `shaped` refuse.
     """
-    return shaped(closed(read_graph(path)))
+    return settled(hdf5.read(path), Path(path).name)
+
+
+def settled(tree: Tree, file: str) -> Shaped:
+    """Return the same of the contents of a file; see `repaired`."""
+    return shaped(closed(graph_of(tree, file)))
 
 
 def network_of(fitted: Shaped, dt: float | None = None, semantics: Mapping[str, str] | None = None) -> Network:

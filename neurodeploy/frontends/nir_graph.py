@@ -11,12 +11,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
 from neurodeploy.errors import Finding, LoadError, raise_all
-from neurodeploy.frontends import hdf5
 from neurodeploy.frontends.hdf5 import Text, Tree, Unread
 
 NEURONS = {
@@ -134,18 +132,13 @@ def is_nir(tree: Tree) -> bool:
     return isinstance(tree.get("node"), dict)
 
 
-def read_graph(path: str | Path) -> Graph:
-    """Return the graph in a NIR file.
+def graph_of(tree: Tree, file: str) -> Graph:
+    """Return the graph in what a NIR file holds.
 
     Raises:
-        LoadError: ND001, ND030 and ND033 from `hdf5.read`; ND032 when it is no NIR graph, ND034 for nodes that cannot
-            be read, ND035 for edges that name what is not there, ND041 for kinds that NIR does not have.
+        LoadError: ND032 when it is no NIR graph, ND034 for nodes that cannot be read, ND035 for edges that name what is
+            not there, ND041 for kinds that NIR does not have.
     """
-    return graph_of(hdf5.read(path), Path(path).name)
-
-
-def graph_of(tree: Tree, file: str) -> Graph:
-    """Return the graph in what a file holds; see `read_graph`."""
     if not is_nir(tree):
         what = f"an HDF5 file that holds {some(tree)}, no NIR graph"
         why, fix = "NIR keeps its graph in the group `node`", "write it with nir.write"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from graphlib import CycleError, TopologicalSorter
@@ -83,17 +84,16 @@ class Network:
 
 
 def _causal_order(network: Network) -> list[str]:
-    """Order the nodes so that undelayed edges point forward, keeping the given order where it is free.
+    """Order the nodes so that undelayed edges point forward, and delayed ones where they close no loop.
+
+    Where it is free, the given order is kept.
 
     Raises:
         NetworkError: ND111 when a cycle has no delay anywhere, so no step can be computed.
     """
-    sorter: TopologicalSorter[str] = TopologicalSorter({name: () for name in network.nodes})
-    for edge in network.edges:
-        if edge.delay_steps == 0:
-            sorter.add(edge.target, edge.source)
+    forward = [edge for edge in network.edges if edge.delay_steps == 0]
     try:
-        return list(sorter.static_order())
+        order = _sorted(network, forward)
     except CycleError as error:
         loop = " -> ".join(error.args[1])
         raise NetworkError(
@@ -105,3 +105,16 @@ def _causal_order(network: Network) -> list[str]:
                 "read the recurrent input from the step before",
             )
         ) from error
+    for edge in network.edges:
+        if edge.delay_steps:
+            with suppress(CycleError):
+                order = _sorted(network, [*forward, edge])
+                forward.append(edge)
+    return order
+
+
+def _sorted(network: Network, forward: list[Edge]) -> list[str]:
+    sorter: TopologicalSorter[str] = TopologicalSorter({name: () for name in network.nodes})
+    for edge in forward:
+        sorter.add(edge.target, edge.source)
+    return list(sorter.static_order())

@@ -46,6 +46,7 @@ class Input:
     """Where samples enter: x(t) of `shape`, values within [low, high].
 
     `levels` is the number of equal steps from 0 to `high` when every value seen lies on such a grid, otherwise None.
+    `grid`: the source itself rounds what enters to whole multiples of this; None where it does not.
     """
 
     shape: Shape
@@ -53,6 +54,7 @@ class Input:
     low: float = 0.0
     high: float = 1.0
     levels: int | None = None
+    grid: float | None = None
 
 
 MAX_LEVELS = 255
@@ -202,6 +204,9 @@ class LIF:
         s(t) = [v(t) > threshold]
 
     beta, alpha, threshold, gain: float64, () or `shape`. Dimensionless membrane units; one step is the network's dt_s.
+
+    `grid`: the source counts in integers, and its threshold, weights and biases are whole multiples of this many
+    membrane units. A target that counts as the source does keeps unit and integers; None leaves it the choice.
     """
 
     shape: Shape
@@ -211,6 +216,7 @@ class LIF:
     alpha: np.ndarray | None = None
     gain: np.ndarray | None = None
     adaptation: Adaptation | None = None
+    grid: float | None = None
 
     @property
     def size(self) -> int:

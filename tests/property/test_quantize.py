@@ -210,3 +210,44 @@ def test_a_graded_image_into_a_convolution_gets_as_many_levels_as_fit() -> None:
     bright = payloads(program.input, np.ones((3, 1, 1, 12, 12)))
     result = run_fast(program, bright, record_states=True)
     assert np.abs(result.currents["lif"]).max() < STATE_MAX
+
+
+@given(seed=st.integers(0, 2**32 - 1), grid=st.sampled_from([1.0, 1 / 64, 3.0]), graded=st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_what_was_counted_in_integers_keeps_every_integer(seed: int, grid: float, graded: bool) -> None:
+    """Where a source counts in whole steps, the program stands for its numbers exactly, and records nothing of them."""
+    rng = np.random.default_rng(seed)
+    weight = 2.0 * rng.integers(-128, 128, (6, 9)) * 2.0 ** -int(rng.integers(0, 8))
+    weight = grid * (np.rint(weight) if np.abs(weight).max() <= 127 else 2 * np.rint(weight / 2))
+    lif = LIF(
+        (6,),
+        1 - rng.integers(0, 4096, 6) / 4096,
+        grid * rng.integers(1, 1 << 17, 6),
+        Reset.ZERO,
+        1 - rng.integers(1, 4097, 6) / 4096 if rng.random() < 0.5 else None,
+        grid=grid,
+    )
+    kind = InputKind.GRADED if graded else InputKind.SPIKES
+    step = float(rng.integers(1, 50)) ** -1
+    bias = grid * rng.integers(-4095, 4096, 6)
+    nodes = {
+        "in": Input((9,), kind, -4.0 if graded else 0.0, 5.0 if graded else 1.0, grid=step if graded else None),
+        "fc": Linear(weight / step if graded else weight, bias),
+        "lif": lif,
+    }
+    net = Network(nodes, (Edge("in", "fc"), Edge("fc", "lif")), "in", "lif")
+    program = quantize(net)
+    assert {deviation.code for deviation in program.deviations} <= ({"ND205"} if graded else set())
+    again = dequantized(net, program)
+    assert np.allclose(again.nodes["fc"].weight, nodes["fc"].weight, rtol=1e-12, atol=0)
+    assert np.array_equal(again.nodes["fc"].bias / grid, bias / grid)
+    assert np.array_equal(np.rint(lif.threshold / grid), program.population("lif").neuron.vth)
+    assert np.array_equal(program.population("lif").constants.values["beta"], lif.beta)
+
+
+@pytest.mark.parametrize("weight", [129.0, 255.0, 256.0, -258.0, 0.5])
+def test_integers_that_do_not_fit_are_refused(weight: float) -> None:
+    lif = LIF((1,), np.array(0.5), np.array(64.0), Reset.ZERO, grid=1.0)
+    nodes = {"in": Input((2,), InputKind.SPIKES), "fc": Linear(np.array([[weight, -1.0]])), "lif": lif}
+    with pytest.raises(UnsupportedError, match="ND215"):
+        quantize(Network(nodes, (Edge("in", "fc"), Edge("fc", "lif")), "in", "lif"))

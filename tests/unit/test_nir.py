@@ -17,7 +17,7 @@ from neurodeploy.engine.real import run_real
 from neurodeploy.errors import Change, LoadError, NeurodeployError, UsageError
 from neurodeploy.frontends import hdf5
 from neurodeploy.frontends.nir import load_nir, repaired
-from neurodeploy.frontends.nir_graph import read_graph
+from neurodeploy.frontends.nir_graph import graph_of
 from neurodeploy.frontends.nir_semantics import recognized
 from neurodeploy.frontends.source import run_source
 from neurodeploy.ir.network import Network
@@ -112,7 +112,7 @@ def test_every_node_and_edge_is_read_as_nir_reads_it(tmp_path: Path, random: np.
     }
     names = list(nodes)
     path = write(tmp_path, nodes, list(pairwise(names)))
-    graph, expected = read_graph(path), nir.read(path)
+    graph, expected = graph_of(hdf5.read(path), path.name), nir.read(path)
     assert graph.repairs == ()
     assert set(graph.edges) == set(expected.edges)
     for name, node in expected.nodes.items():

@@ -8,6 +8,9 @@ A membrane unit becomes `scale` state units, so that weight w, threshold theta a
 
 with x the real value of one input payload (1 for spikes). The scale is the largest whose worst case stays inside the
 24-bit states: the current must never wrap; the membrane, which saturates, should not. See `choose_scale`.
+
+A population whose source counted in integers already (`LIF.grid`) has no scale to choose: its integers are kept, all of
+them, or refused. Nothing is recorded for it, since its states round, saturate and wrap as they did for the source.
 """
 
 from __future__ import annotations
@@ -37,7 +40,9 @@ from neurodeploy.ir.program import (
 )
 
 MANTISSA_MAX = 127
-"""Signed 8-bit weights, kept symmetric."""
+"""Signed 8-bit weights, kept symmetric where we round."""
+MANTISSA_MIN = -128
+"""The one more that a source may have used."""
 VTH_MAX = (1 << 17) - 1
 BIAS_MANTISSA_MAX = 4095
 BIAS_EXPONENT_MAX = 7
@@ -49,6 +54,10 @@ PAYLOAD_LEVELS = (255, 191, 127, 95, 63, 47, 31, 23, 15)
 """Steps that input values are rounded to, from 8 bits to 4, unless they lie on a grid already."""
 FINE_THRESHOLD = 2000
 """With a threshold of this many units, the flooring shift of a negative exponent loses under 0.05 % of it per step."""
+NOT_KEPT = ("ND201", "ND202", "ND203", "ND204", "ND207")
+"""What is recorded where an integer of the source had to change; the other codes are about the range of states."""
+KEPT = 1e-9
+"""How far an integer may be from itself after it was divided by its scale and multiplied by it again."""
 CALIBRATION_MARGIN = 2.0
 """Headroom over the membrane seen on calibration data, when the worst case cannot be afforded."""
 
@@ -69,19 +78,27 @@ def quantize(network: Network, ranges: dict[str, Ranges] | None = None) -> Progr
     for name, node in network.populations.items():
         feeds = feeds_of(network, name, port)
         bias = total_bias(node, feeds)
-        chosen = choose_scale(node, feeds, bias, ranges[name] if ranges else None)
-        if chosen is None:
-            findings.append(_no_scale(network, name))
-            continue
-        scale, headroom = chosen
-        deviations += _headroom_deviation(network, name, scale, headroom, ranges)
+        if node.grid is not None:
+            scale, recorded = 1 / node.grid, []
+        else:
+            chosen = choose_scale(node, feeds, bias, ranges[name] if ranges else None)
+            if chosen is None:
+                findings.append(_no_scale(network, name))
+                continue
+            scale, headroom = chosen
+            recorded = _headroom_deviation(network, name, scale, headroom, ranges)
         neuron, rounding = _neuron(network, name, node, bias, scale)
-        deviations += rounding
+        recorded += rounding
         populations.append(Population(name, node.shape, neuron, latency[name], scale))
         for feed in feeds:
-            projection, rounding = _projection(network, feed, name, scale)
+            projection, rounding = _projection(network, feed, name, scale, node.grid is not None)
             projections.append(projection)
-            deviations += rounding
+            recorded += rounding
+        if node.grid is None:
+            deviations += recorded
+        else:
+            changed = (each for each in recorded if each.code in NOT_KEPT and (each.bound or 0) > KEPT)
+            findings += [_not_kept(each, node.grid) for each in changed]
     raise_all(UnsupportedError, findings)
     return Program(
         port,
@@ -107,6 +124,8 @@ def input_port(network: Network) -> InputPort:
     node = network.input_node
     if node.kind is InputKind.SPIKES:
         return InputPort(network.input, node.shape, node.kind)
+    if node.grid is not None:
+        return _graded_port(network, node.grid)
     largest = max(abs(node.low), abs(node.high), float(np.finfo(np.float32).tiny))
     own_grid = (node.high / node.levels,) if node.levels else ()
     for step in (*own_grid, *(largest / levels for levels in PAYLOAD_LEVELS)):
@@ -194,6 +213,7 @@ def _neuron(network: Network, name: str, node: LIF, bias: np.ndarray, scale: flo
     bias_units = bias * scale * (1 << STATE_SHIFT)
     largest = float(np.abs(bias_units).max(initial=0))
     exponent = max(0, ceil(log2(largest / BIAS_MANTISSA_MAX))) if largest > BIAS_MANTISSA_MAX else 0
+    exponent = exponent if node.grid is None else STATE_SHIFT
     mantissa = _integers(bias_units / 2**exponent, -BIAS_MANTISSA_MAX, BIAS_MANTISSA_MAX)
     neuron = Neuron(du, dv, vth, mantissa, exponent, node.reset, node.alpha is not None)
     errors = (
@@ -219,26 +239,33 @@ def _flat(parameter: np.ndarray) -> np.ndarray:
     return parameter.reshape(-1) if parameter.ndim else parameter
 
 
-def _projection(network: Network, feed: Feed, target: str, scale: float) -> tuple[Projection, list[Deviation]]:
+def _projection(
+    network: Network, feed: Feed, target: str, scale: float, kept: bool
+) -> tuple[Projection, list[Deviation]]:
     """Round one map's weights to mantissas at the smallest exponent that holds the largest of them."""
-    exponent = 0
-    if feed.largest and not isinstance(feed.node, Conv):
-        exponent = max(min(EXPONENTS), ceil(log2(feed.largest * scale / (2 * MANTISSA_MAX)) - 1e-9))
+    least = MANTISSA_MIN if kept else -MANTISSA_MAX
+    exponent = 0 if isinstance(feed.node, Conv) else _exponent(weights_of(feed.node) * feed.payload * scale, least)
     unit = 2.0 ** (1 + exponent) / (scale * feed.payload)
-    synapses, error = _round(feed.node, unit)
+    synapses, error = _round(feed.node, unit, least)
     place = network.place(feed.name)
     deviations = [Deviation("ND201", place, "weights rounded to 8 bits", Change.ROUNDING, error, "weight")]
-    if exponent < 0:
+    if exponent < 0 and np.any(2 * synapses.mantissa.astype(np.int32) % (1 << -exponent)):
         what = f"sums shifted right by {-exponent} bits"
         deviations.append(Deviation("ND207", place, what, Change.ROUNDING, 1 / scale, "membrane units per step"))
     projection = Projection(feed.name, feed.source, target, synapses, exponent, feed.recurrent)
     return projection, deviations if error else deviations[1:]
 
 
-def _round(node: LinearMap, unit: float) -> tuple[Synapses, float]:
+def _exponent(units: np.ndarray, least: int) -> int:
+    """Return the smallest exponent at which twice a mantissa from `least` to 127 holds every weight of `units`."""
+    largest = max(float(units.max(initial=0)) / MANTISSA_MAX, float(units.min(initial=0)) / least)
+    return max(min(EXPONENTS), ceil(log2(largest / 2) - 1e-9)) if largest else 0
+
+
+def _round(node: LinearMap, unit: float, least: int) -> tuple[Synapses, float]:
     """Return the synapses of `node` in mantissas of `unit`, and the largest error in real weight."""
     weights = weights_of(node)
-    mantissa = np.clip(np.rint(weights / unit), -MANTISSA_MAX, MANTISSA_MAX).astype(np.int8)
+    mantissa = np.clip(np.rint(weights / unit), least, MANTISSA_MAX).astype(np.int8)
     return stored(node, mantissa), float(np.abs(mantissa * unit - weights).max(initial=0))
 
 
@@ -261,6 +288,17 @@ def _headroom_deviation(
     seen = f"{ranges[name].voltage:.3g} reached on calibration data" if ranges else "no calibration data given"
     what = f"the membrane saturates at {room:.3g} membrane units; worst case {headroom.voltage:.3g}, {seen}"
     return [Deviation("ND210", network.place(name), what, Change.ROUNDING, headroom.voltage, "membrane units")]
+
+
+def _not_kept(rounded: Deviation, grid: float) -> Finding:
+    return Finding(
+        "ND215",
+        rounded.place,
+        f"{rounded.what}, by up to {rounded.bound:.3g} {rounded.unit}",
+        f"its source counts in whole steps of {grid:g}, and Loihi keeps such integers only where weights are even and "
+        "from -256 to 254 (or, but for kernels, whole and at most 127), thresholds have 17 bits, biases 13, decays 12",
+        "train and export it again within these numbers",
+    )
 
 
 def _no_scale(network: Network, name: str) -> Finding:
