@@ -12,6 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TEST_TIMEOUT_S ?= 300
+TEST_WORKERS ?= 2
 
 .PHONY: demo test lint benchmark install clean
 
@@ -24,7 +25,7 @@ $(STAMP): constraints.txt pyproject.toml
 	@echo "installing the pinned set into $(VENV); the first time takes some minutes, most of it for PyTorch"
 	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) --constraint constraints.txt --editable ".[lava,lava-dl,datasets,cluster,nest,pynn,spinnaker,sanafe,neurobench,nir,dev]"
 	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) --constraint constraints.txt \
-		--no-deps --ignore-requires-python lava-nc neurobench
+		--no-deps --ignore-requires-python lava-nc neurobench lava-dl
 	touch $@
 
 demo: $(STAMP)
@@ -42,7 +43,8 @@ lint: $(STAMP)
 
 # Lava's runtime can hang in ways that signals do not break, hence the thread method; a Lava test that is skipped fails.
 test: lint
-	$(BIN)/python -m pytest --require-lava --timeout $(TEST_TIMEOUT_S) --timeout-method thread
+	$(BIN)/python -m pytest --require-lava --timeout $(TEST_TIMEOUT_S) --timeout-method thread \
+		--numprocesses $(TEST_WORKERS) --dist loadfile
 
 benchmark: $(STAMP)
 	$(BIN)/python -m tests.benchmarks.engine_throughput

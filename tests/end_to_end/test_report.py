@@ -338,7 +338,7 @@ def test_attacks_and_representations_are_in_a_report(full: Path) -> None:
             clean = attack[who][0]
             assert clean["epsilon"] == 0
             assert clean["n"] < 40 or clean["accuracy"] == share["value"]
-        assert f"{attack['name'].replace('_', ' ')}, of the {attack['perturbs']}" in html
+        assert f"{attack['name'].replace('_', ' ')}, of the {attack['perturbs']}" in html.lower()
     assert [row["layer"] for row in artifact["representation"]["cka"]] == ["1", "3"]
     assert "CKA of source and program by layer" in html
     assert "Share of the Fisher information" in html
