@@ -258,6 +258,9 @@ EXPLANATIONS: dict[str, str] = {
     "the neurons instead of before, or train with AvgPool2d.",
     "ND131": "Lapicque divides its input by a capacitance, which is folded into the weights. A convolution shares one "
     "kernel between all positions, so it cannot scale each neuron differently. Use one beta for the whole layer.",
+    "ND132": "Between two populations there is one set of synapses, and a delay of one step in front of it at most. A "
+    "path that waits longer cannot be said, nor one that waits behind a map with a bias: the bias would arrive a step "
+    "too early. Let the edge that leaves the population or the input wait.",
     "ND140": "Loihi's threshold is an unsigned 17-bit number, and a neuron whose threshold is zero or below fires at "
     "rest in every step. Train with a positive threshold.",
     "ND141": "Each step a state keeps the fraction (4096 - decay) / 4096 of itself, with a 12-bit decay: from none to "

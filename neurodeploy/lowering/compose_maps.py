@@ -2,6 +2,9 @@
 
 A chain of one Linear, SparseLinear or Conv stays as it is; a longer chain, a lone Scale and a bare connection become a
 SparseLinear whose matrix is the product, and whose bias is what the chain makes of zero.
+
+A delay anywhere on the path is put in front of it. That changes nothing as long as what it is moved across makes zero
+of zero, and a path has one delay at most, as an edge holds no more; other paths are refused.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import numpy as np
 from scipy.sparse import csr_array, identity
 
 from neurodeploy.engine.real import apply, sparse_matrix
+from neurodeploy.errors import Finding, UnsupportedError, raise_all
 from neurodeploy.ir.network import Edge, Network
 from neurodeploy.ir.nodes import LIF, Conv, Input, Linear, Node, Shape, SparseLinear
 
@@ -20,12 +24,17 @@ CHUNK = 256
 
 
 def compose_maps(network: Network) -> Network:
-    """Return `network` with exactly one Linear, SparseLinear or Conv on every path between populations."""
+    """Return `network` with exactly one Linear, SparseLinear or Conv on every path between populations.
+
+    Raises:
+        UnsupportedError: ND132 for paths that wait more than a step, or behind a map that adds a bias.
+    """
     nodes: dict[str, Node] = {n: node for n, node in network.nodes.items() if isinstance(node, LIF | Input)}
     edges: list[Edge] = []
-    origin = dict(network.origin)
+    origin, findings = dict(network.origin), []
     for target in network.populations:
-        for chain, source, delay in _chains(network, target):
+        for chain, source, delays in _chains(network, target):
+            findings += _misplaced(network, chain, source, target, delays)
             node = _composed(network, chain, source)
             name = chain[0] if len(chain) == 1 else "+".join(chain) or f"{source}->{target}"
             if name in nodes:
@@ -33,20 +42,36 @@ def compose_maps(network: Network) -> Network:
             nodes[name] = node
             if len(chain) > 1 and name not in origin:
                 origin[name] = ", ".join(network.origin.get(link, link) for link in chain)
-            edges += [Edge(source, name, delay), Edge(name, target)]
+            edges += [Edge(source, name, sum(delays)), Edge(name, target)]
+    raise_all(UnsupportedError, findings)
     return replace(network, nodes=nodes, edges=tuple(edges), origin=origin)
 
 
-def _chains(network: Network, target: str) -> list[tuple[list[str], str, int]]:
-    """Return every path into `target` from a population or the input: nodes along it, its start, its delay."""
-    paths: list[tuple[list[str], str, int]] = []
+def _chains(network: Network, target: str) -> list[tuple[list[str], str, list[int]]]:
+    """Return every path into `target` from a population or the input: nodes along it, its start, its edges' delays."""
+    paths: list[tuple[list[str], str, list[int]]] = []
     for edge in network.incoming(target):
         if isinstance(network.nodes[edge.source], LIF | Input):
-            paths.append(([], edge.source, edge.delay_steps))
+            paths.append(([], edge.source, [edge.delay_steps]))
         else:
-            for chain, source, delay in _chains(network, edge.source):
-                paths.append(([*chain, edge.source], source, delay + edge.delay_steps))
+            for chain, source, delays in _chains(network, edge.source):
+                paths.append(([*chain, edge.source], source, [*delays, edge.delay_steps]))
     return paths
+
+
+def _misplaced(network: Network, chain: list[str], source: str, target: str, delays: list[int]) -> list[Finding]:
+    """Return why the delays of a path cannot stand in front of it, if they cannot."""
+    place, fix = f"{source} -> {' -> '.join([*chain, network.place(target)])}", "let the first edge wait, for one step"
+    if sum(delays) > 1:
+        what = f"a path that waits {sum(delays)} steps"
+        return [Finding("ND132", place, what, "between two populations an edge holds one step", fix)]
+    if not any(delays[1:]):
+        return []
+    value = np.zeros((1, int(np.prod(network.nodes[source].shape))))
+    for name in chain[: delays.index(1)]:
+        value = apply(network.nodes[name], value)
+    what, why = "a step of delay behind a bias", "in front of it, the bias would arrive a step too early"
+    return [Finding("ND132", place, what, why, fix)] if value.any() else []
 
 
 def _composed(network: Network, chain: list[str], source: str) -> Node:
