@@ -18,9 +18,10 @@ from scipy.sparse import csr_array
 from neurodeploy.engine import kernels
 from neurodeploy.engine.reference import convolve, run_reference
 from neurodeploy.engine.synapses import add, facing_sources
-from neurodeploy.ir.nodes import InputKind, Reset
+from neurodeploy.ir.nodes import Firing, InputKind, Reset
 from neurodeploy.ir.program import (
     DECAY_ONE,
+    STATE_MAX,
     STATE_SHIFT,
     ConvSynapses,
     DenseSynapses,
@@ -68,7 +69,7 @@ def run_fast(
     def shaped(records: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         return {p.name: records[p.name].reshape(steps, samples, *p.shape) for p in program.populations if records}
 
-    spikes = shaped(run.activity)
+    spikes = {name: activity.astype(np.uint8, copy=False) for name, activity in shaped(run.activity).items()}
     seconds = time.perf_counter() - started
     states = (shaped(run.currents), shaped(run.voltages))
     return RunResult("engine (numba)", spikes, decide(spikes[program.output]), *states, seconds)
@@ -76,7 +77,10 @@ def run_fast(
 
 @dataclass(frozen=True, eq=False)
 class _Run:
-    """Everything a run writes, (step, sample, neuron) over all samples; `activity` begins with the input."""
+    """Everything a run writes, (step, sample, neuron) over all samples; `activity` begins with the input.
+
+    Spikes are uint8 for kernels that look for ones, and what carries a value is int32.
+    """
 
     activity: dict[str, np.ndarray]
     currents: dict[str, np.ndarray]
@@ -90,7 +94,7 @@ class _Run:
         states: tuple[dict[str, np.ndarray], dict[str, np.ndarray]] = ({}, {})
         for population in program.populations:
             shape = (steps, samples, population.size)
-            activity[population.name] = np.empty(shape, np.uint8)
+            activity[population.name] = np.empty(shape, np.uint8 if population.loihi.most == 1 else np.int32)
             for record in states if record_states else ():
                 record[population.name] = np.empty(shape, np.int32)
         return _Run(activity, *states)
@@ -116,8 +120,10 @@ def _largest_activation(program: Program, population: Population) -> int:
     """Return a bound of |activation|, including the sums before a negative exponent shifts them down."""
     total = 0
     for projection in program.incoming(population.name):
-        graded = projection.source == program.input.name
-        payload = max(abs(program.input.low), program.input.high) if graded else 1
+        if projection.source == program.input.name:
+            payload = max(abs(program.input.low), program.input.high)
+        else:
+            payload = program.population(projection.source).loihi.most
         match projection.synapses:
             case SparseSynapses(mantissa, _, indptr):
                 fan_in = int(np.diff(indptr).max(initial=0))
@@ -137,6 +143,7 @@ class _Layer:
     population: Population
     feeds: tuple[tuple[Projection, tuple[np.ndarray, ...]], ...]
     parameters: tuple[np.ndarray, ...]
+    firing: tuple[np.ndarray, ...]
     recurrent: np.ndarray
     recurrent_exponent: int
 
@@ -146,32 +153,50 @@ class _Layer:
         loops = [p for p in incoming if p.source == p.target]
         feeds = tuple((p, facing_sources(program, p)) for p in incoming if p not in loops)
         recurrent = _dense_rows(loops[0], population.size) if loops else np.zeros((0, 0), np.int16)
-        return _Layer(population, feeds, _parameters(population), recurrent, loops[0].exponent if loops else 0)
+        exponent = loops[0].exponent if loops else 0
+        return _Layer(population, feeds, _parameters(population), _firing(population), recurrent, exponent)
+
+
+RULES = {
+    Reset.ZERO: (-1, 0, 0, 0, 0),
+    Reset.ZERO_NEXT_STEP: (0, -1, 0, 0, 0),
+    Reset.SUBTRACT_NEXT_STEP: (0, 0, -1, 0, 0),
+    Reset.SUBTRACT: (0, 0, -1, -1, 0),
+    Reset.SUBTRACT_AT_ONCE: (0, 0, 0, 0, -1),
+    Reset.NONE: (0, 0, 0, 0, 0),
+}
+"""The kernels' masks: zero now, zero next step, subtract a step late, correct that at the spike, subtract now."""
 
 
 def _parameters(population: Population) -> tuple[np.ndarray, ...]:
     neuron = population.loihi
-
-    def per_neuron(values: np.ndarray) -> np.ndarray:
-        return np.ascontiguousarray(np.broadcast_to(values.reshape(-1) if values.ndim else values, population.size))
-
-    bias = per_neuron(neuron.bias_mantissa).astype(np.int32) << neuron.bias_exponent
+    bias = _per_neuron(population, neuron.bias_mantissa) << neuron.bias_exponent
     nothing = np.zeros(population.size, np.int32)
-    masks = {
-        Reset.ZERO: (-1, 0, 0, 0),
-        Reset.ZERO_NEXT_STEP: (0, -1, 0, 0),
-        Reset.SUBTRACT_NEXT_STEP: (0, 0, -1, 0),
-        Reset.SUBTRACT: (0, 0, -1, -1),
-        Reset.NONE: (0, 0, 0, 0),
-    }
     return (
-        (DECAY_ONE - per_neuron(neuron.du)).astype(np.int32),
-        (DECAY_ONE - per_neuron(neuron.dv)).astype(np.int32),
-        per_neuron(neuron.vth).astype(np.int32) << STATE_SHIFT,
+        DECAY_ONE - _per_neuron(population, neuron.du),
+        DECAY_ONE - _per_neuron(population, neuron.dv),
+        _per_neuron(population, neuron.vth) << STATE_SHIFT,
         bias if neuron.bias_in_current else nothing,
         nothing if neuron.bias_in_current else bias,
-        np.array(masks[neuron.reset], np.int32),
+        np.array(RULES[neuron.reset], np.int32),
     )
+
+
+def _firing(population: Population) -> tuple[np.ndarray, ...]:
+    """Return what `kernels.advance_counting` takes besides: nothing for neurons that `kernels.advance` can run."""
+    neuron = population.loihi
+    if neuron.firing is Firing.ABOVE and neuron.floor is None and neuron.reset is not Reset.SUBTRACT_AT_ONCE:
+        return ()
+    lowest = np.full(population.size, -STATE_MAX, np.int32)
+    if neuron.floor is not None:
+        lowest = np.maximum(lowest, _per_neuron(population, neuron.floor) << STATE_SHIFT)
+    return np.array((neuron.firing is not Firing.ABOVE, neuron.most), np.int32), lowest
+
+
+def _per_neuron(population: Population, values: np.ndarray) -> np.ndarray:
+    """Return an integer for every neuron, int32 (neuron,)."""
+    spread = np.broadcast_to(values.reshape(-1) if values.ndim else values, population.size)
+    return np.ascontiguousarray(spread, np.int32)
 
 
 def _dense_rows(projection: Projection, size: int) -> np.ndarray:
@@ -198,9 +223,11 @@ def _advance(layer: _Layer, run: _Run, first: int, activation: np.ndarray) -> No
         late = int(projection.recurrent)
         source = run.activity[projection.source]
         add(projection, arrays, source[: len(source) - late], first, activation[:, late:])
-    kernels.advance(
+    advance = kernels.advance_counting if layer.firing else kernels.advance
+    advance(
         activation,
         *layer.parameters,
+        *layer.firing,
         layer.recurrent,
         layer.recurrent_exponent,
         first,

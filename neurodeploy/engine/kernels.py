@@ -240,7 +240,7 @@ def advance(
     Args:
         activation: int32 (sample, step, neuron) of everything that is not recurrent.
         keep_u, keep_v, theta, bias_u, bias_v: int32 (neuron,); keep is 4096 - decay, theta is shifted by six already.
-        rule: int32 masks, all ones or zero: zero now, zero next step, subtract a step late, correct at the spike.
+        rule: int32 masks of `fast.RULES`, all ones or zero.
         recurrent: int16 (neuron, neuron) rows by source, or of length 0; exponent: its weight exponent.
         spikes: uint8 out (step, sample, neuron).
         currents, voltages: int32 out of the same shape, or of length 0 where states are not wanted.
@@ -275,6 +275,79 @@ def advance(
                 out[j] = now != 0
                 w = _ZERO if (now & zero_now) != 0 else w
                 v[j] = _clip(np.int32(w - np.int32(np.int32(now - late) & correct)))
+            if currents.size:
+                currents[step, first + sample] = u
+                voltages[step, first + sample] = v
+
+
+@njit(cache=True, inline="always")
+def _count(v: np.int32, theta: np.int32, reached: np.int32, most: np.int32) -> np.int32:
+    """Return how often a membrane fires: at the threshold if `reached`, and up to `most` times."""
+    if v < theta or (v == theta and not reached):
+        return _ZERO
+    return np.int32(1) if most == 1 else min(np.int32(v // theta), most)
+
+
+@njit(cache=True, parallel=True)
+def advance_counting(
+    activation: np.ndarray,
+    keep_u: np.ndarray,
+    keep_v: np.ndarray,
+    theta: np.ndarray,
+    bias_u: np.ndarray,
+    bias_v: np.ndarray,
+    rule: np.ndarray,
+    firing: np.ndarray,
+    lowest: np.ndarray,
+    recurrent: np.ndarray,
+    exponent: int,
+    first: int,
+    spikes: np.ndarray,
+    currents: np.ndarray,
+    voltages: np.ndarray,
+) -> None:
+    """Run neurons that `advance` cannot: they fire at the threshold or several times, or have a floor.
+
+    Args:
+        firing: int32, whether a membrane at the threshold fires, and how often a neuron fires in a step at most.
+        lowest: int32 (neuron,), below which no membrane is left after a step.
+        spikes: uint8 or int32 out (step, sample, neuron).
+        others: as in `advance`.
+    """
+    samples, steps, neurons = activation.shape
+    zero_now, zero_late, subtract, correct, subtract_now = rule[0], rule[1], rule[2], rule[3], rule[4]
+    reached, most = firing[0], firing[1]
+    for sample in prange(samples):
+        u, v = np.zeros(neurons, np.int32), np.zeros(neurons, np.int32)
+        back = np.zeros(neurons, np.int32)
+        for step in range(steps):
+            a = activation[sample, step]
+            out = spikes[step, first + sample]
+            if recurrent.size and step:
+                back[:] = 0
+                for i in range(neurons):
+                    count = np.int32(spikes[step - 1, first + sample, i])
+                    if count:
+                        row = recurrent[i]
+                        for j in range(neurons):
+                            back[j] += count * np.int32(row[j])
+                for j in range(neurons):
+                    a[j] += _shift(back[j], exponent)
+            for j in range(neurons):
+                current = np.int32(np.int32(_decay(u[j], keep_u[j]) + np.int32(a[j] << 6)) + bias_u[j])
+                current = np.int32(current - (_WRAPS if current > WRAP else _ZERO))
+                current = np.int32(current + (_WRAPS if current <= -WRAP else _ZERO))
+                u[j] = current
+                late = _count(v[j], theta[j], reached, most)
+                w = np.int32(np.int32(_decay(v[j], keep_v[j]) + current) + bias_v[j])
+                w = _ZERO if late and zero_late else w
+                w = _clip(np.int32(w - (np.int32(late * theta[j]) & subtract)))
+                now = _count(w, theta[j], reached, most)
+                out[j] = now
+                w = _ZERO if now and zero_now else w
+                w = _clip(np.int32(w - (np.int32((now - late) * theta[j]) & correct)))
+                w = _clip(np.int32(w - (np.int32(now * theta[j]) & subtract_now)))
+                v[j] = lowest[j] if w < lowest[j] else w
             if currents.size:
                 currents[step, first + sample] = u
                 voltages[step, first + sample] = v

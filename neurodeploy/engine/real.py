@@ -14,7 +14,19 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from neurodeploy.ir.network import Network
-from neurodeploy.ir.nodes import LIF, AveragePool, Conv, Linear, MaxPool, Node, Reset, Reshape, Scale, SparseLinear
+from neurodeploy.ir.nodes import (
+    LIF,
+    AveragePool,
+    Conv,
+    Firing,
+    Linear,
+    MaxPool,
+    Node,
+    Reset,
+    Reshape,
+    Scale,
+    SparseLinear,
+)
 from neurodeploy.results import RunResult, decide
 
 
@@ -37,7 +49,7 @@ def run_real(
     steps, samples = inputs.shape[:2]
     populations = network.populations
     states = {name: State.at_rest(node, samples) for name, node in populations.items()}
-    spikes = {name: np.zeros((steps, samples, node.size), np.uint8) for name, node in populations.items()}
+    spikes = {name: np.zeros((steps, samples, node.size), node.spike_type) for name, node in populations.items()}
     voltages = {name: np.zeros((steps, samples, node.size)) for name, node in populations.items()}
     peak_i, peak_v = dict.fromkeys(populations, 0.0), dict.fromkeys(populations, 0.0)
     before: dict[str, np.ndarray] = {}
@@ -106,7 +118,7 @@ class State:
 def lif_step(node: LIF, state: State, x: np.ndarray) -> np.ndarray:
     """Advance `state` in place by one step of `node`'s equation and return the spikes, float64 (sample, neuron)."""
     theta, beta = node.threshold.reshape(-1), node.beta.reshape(-1)
-    fired_before = (state.v > theta).astype(np.float64) if node.adaptation is None else state.s
+    fired_before = fired(node.firing, state.v, theta) if node.adaptation is None else state.s
     x = x if node.gain is None else node.gain.reshape(-1) * x
     state.i = x if node.alpha is None else node.alpha.reshape(-1) * state.i + x
     v = beta * state.v + state.i
@@ -119,14 +131,27 @@ def lif_step(node: LIF, state: State, x: np.ndarray) -> np.ndarray:
     if node.adaptation is not None:
         state.a = node.adaptation.decay.reshape(-1) * state.a + state.s
         height = theta + node.adaptation.strength.reshape(-1) * state.a
-    spikes = state.s = (v > height).astype(np.float64)
+    spikes = state.s = fired(node.firing, v, height)
     match node.reset:
         case Reset.ZERO:
             v = np.where(spikes > 0, 0.0, v)
         case Reset.SUBTRACT:
             v = v - (spikes - fired_before) * theta
-    state.v = v
+        case Reset.SUBTRACT_AT_ONCE:
+            v = v - spikes * theta
+    state.v = v if node.floor is None else np.maximum(v, node.floor.reshape(-1))
     return spikes
+
+
+def fired(firing: Firing, v: np.ndarray, theta: np.ndarray) -> np.ndarray:
+    """Return how many spikes a membrane `v` sends at the threshold `theta`, float64 of v's shape."""
+    match firing:
+        case Firing.ABOVE:
+            return (v > theta).astype(np.float64)
+        case Firing.REACHED:
+            return (v >= theta).astype(np.float64)
+        case Firing.MULTIPLE:
+            return np.trunc(np.maximum(v, 0.0) / theta)
 
 
 def apply(node: Node, x: np.ndarray) -> np.ndarray:

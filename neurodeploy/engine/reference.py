@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neurodeploy.ir.nodes import Reset
+from neurodeploy.ir.nodes import Firing, Reset
 from neurodeploy.ir.program import (
     DECAY_ONE,
     STATE_MAX,
@@ -58,14 +58,14 @@ def saturate(v: np.ndarray) -> np.ndarray:
 
 
 def neuron_step(neuron: Neuron, state: State, activation: np.ndarray) -> np.ndarray:
-    """Advance `state` by one step in place and return the spikes, bool (neuron,).
+    """Advance `state` by one step in place and return how often each neuron spikes, int64 (neuron,).
 
     Args:
         activation: what the synapses delivered in this step, int64 (neuron,), in weight units.
     """
     theta = neuron.vth.astype(np.int64) << STATE_SHIFT
     bias = neuron.bias_mantissa.astype(np.int64) << neuron.bias_exponent
-    fired_before = state.v > theta
+    fired_before = fired(neuron, state.v, theta)
 
     current = decay(state.u, neuron.du.astype(np.int64)) + (activation << STATE_SHIFT)
     state.u = wrap(current + bias) if neuron.bias_in_current else wrap(current)
@@ -74,18 +74,31 @@ def neuron_step(neuron: Neuron, state: State, activation: np.ndarray) -> np.ndar
 
     match neuron.reset:
         case Reset.ZERO_NEXT_STEP:
-            v = np.where(fired_before, 0, v)
+            v = np.where(fired_before > 0, 0, v)
         case Reset.SUBTRACT_NEXT_STEP | Reset.SUBTRACT:
             v = v - fired_before * theta
     v = saturate(v)
-    spikes = v > theta
+    spikes = fired(neuron, v, theta)
     match neuron.reset:
         case Reset.ZERO:
-            v = np.where(spikes, 0, v)
+            v = np.where(spikes > 0, 0, v)
         case Reset.SUBTRACT:
-            v = saturate(v - (spikes.astype(np.int64) - fired_before) * theta)
-    state.v = v
+            v = saturate(v - (spikes - fired_before) * theta)
+        case Reset.SUBTRACT_AT_ONCE:
+            v = saturate(v - spikes * theta)
+    state.v = v if neuron.floor is None else np.maximum(v, neuron.floor.astype(np.int64) << STATE_SHIFT)
     return spikes
+
+
+def fired(neuron: Neuron, v: np.ndarray, theta: np.ndarray) -> np.ndarray:
+    """Return how many spikes a membrane `v` sends at the threshold `theta`, int64 (neuron,)."""
+    match neuron.firing:
+        case Firing.ABOVE:
+            return (v > theta).astype(np.int64)
+        case Firing.REACHED:
+            return (v >= theta).astype(np.int64)
+        case Firing.MULTIPLE:
+            return np.minimum(np.maximum(v, 0) // theta, neuron.most)
 
 
 def deliver(projection: Projection, payload: np.ndarray) -> np.ndarray:
@@ -143,9 +156,9 @@ def run_reference(program: Program, inputs: np.ndarray, record_states: bool = Tr
             now = {program.input.name: inputs[step, sample].reshape(-1).astype(np.int64)}
             for population in program.populations:
                 activation = _activation(program, population, now, before)
-                fired = neuron_step(population.loihi, states[population.name], activation)
-                now[population.name] = fired.astype(np.int64)
-                spikes[population.name][step, sample] = fired
+                fires = neuron_step(population.loihi, states[population.name], activation)
+                now[population.name] = fires
+                spikes[population.name][step, sample] = fires
                 currents[population.name][step, sample] = states[population.name].u
                 voltages[population.name][step, sample] = states[population.name].v
             before = now

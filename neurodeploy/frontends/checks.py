@@ -14,6 +14,7 @@ from neurodeploy.ir.nodes import (
     LIF,
     AveragePool,
     Conv,
+    Firing,
     Input,
     InputKind,
     Linear,
@@ -90,8 +91,12 @@ def _consistent(node: object) -> bool:
         case Scale(weight, bias, shape):
             return weight.shape == bias.shape == shape[:1]
         case LIF(shape):
-            arrays = (node.beta, node.threshold, node.alpha, node.gain)
-            return isinstance(node.reset, Reset) and all(a is None or a.shape in ((), shape) for a in arrays)
+            arrays = (node.beta, node.threshold, node.alpha, node.gain, node.floor)
+            named = isinstance(node.reset, Reset) and isinstance(node.firing, Firing)
+            sunk = node.floor is None or not np.any(node.floor > 0)
+            alone = node.adaptation is None or node.firing is Firing.ABOVE
+            countable = node.firing is not Firing.MULTIPLE or bool(np.all(node.threshold > 0))
+            return named and sunk and alone and countable and all(a is None or a.shape in ((), shape) for a in arrays)
         case Input(shape, kind, low, high):
             return isinstance(kind, InputKind) and low <= high and all(isinstance(n, int) and n > 0 for n in shape)
     return False

@@ -19,7 +19,19 @@ from torch.nn import functional
 
 from neurodeploy.errors import Finding, UsageError
 from neurodeploy.ir.network import Network
-from neurodeploy.ir.nodes import LIF, AveragePool, Conv, Linear, MaxPool, Node, Reset, Reshape, Scale, SparseLinear
+from neurodeploy.ir.nodes import (
+    LIF,
+    AveragePool,
+    Conv,
+    Firing,
+    Linear,
+    MaxPool,
+    Node,
+    Reset,
+    Reshape,
+    Scale,
+    SparseLinear,
+)
 from neurodeploy.results import Moment, RunResult, decide
 
 BATCH = 256
@@ -55,7 +67,7 @@ def run_source(
     _check(network, inputs, batch, dtype)
     steps, samples = inputs.shape[:2]
     populations = network.populations
-    spikes = {name: np.zeros((steps, samples, *node.shape), np.uint8) for name, node in populations.items()}
+    spikes = {name: np.zeros((steps, samples, *node.shape), node.spike_type) for name, node in populations.items()}
     state_names = populations if record_states else {}
     voltages = {n: np.zeros((steps, samples, *populations[n].shape), dtype) for n in state_names}
     with_current = [n for n in state_names if populations[n].alpha is not None]
@@ -165,7 +177,7 @@ class Machine:
         neuron, membrane = self._neurons[name], self.membranes[name]
         x = sum(terms[1:], start=terms[0]).reshape(membrane.shape) if terms else torch.zeros_like(membrane)
         x = x if neuron.gain is None else x * neuron.gain
-        reset = (membrane - neuron.threshold > 0).to(self.dtype) if neuron.adaptation is None else self.fired[name]
+        reset = neuron.fires(membrane) if neuron.adaptation is None else self.fired[name]
         decayed = neuron.beta * membrane if neuron.alpha is None else neuron.alpha * self.currents[name]
         base = decayed + x if recurrent is None else decayed + x + recurrent.reshape(membrane.shape)
         if neuron.alpha is not None:
@@ -177,7 +189,7 @@ class Machine:
             case Reset.ZERO_NEXT_STEP:
                 base = base - reset * base
         if neuron.adaptation is None:
-            spikes = (base - neuron.threshold > 0).to(self.dtype)
+            spikes = neuron.fires(base)
         else:
             decay, strength = neuron.adaptation
             self.adaptations[name] = decay * self.adaptations[name] + self.fired[name]
@@ -191,6 +203,10 @@ class Machine:
                     self.shown[name] = base
             case Reset.SUBTRACT:
                 self.shown[name] = base = base - (spikes - reset) * neuron.threshold
+            case Reset.SUBTRACT_AT_ONCE:
+                self.shown[name] = base = base - spikes * neuron.threshold
+        if neuron.floor is not None:
+            self.shown[name] = base = torch.maximum(base, neuron.floor)
         self.membranes[name] = base
         return spikes
 
@@ -200,6 +216,8 @@ class Parameters:
 
     def __init__(self, node: LIF, dtype: torch.dtype) -> None:
         self.reset = node.reset
+        self.firing = node.firing
+        self.floor = _optional(node.floor, dtype)
         self.beta = _tensor(node.beta, dtype)
         self.threshold = _tensor(node.threshold, dtype)
         self.alpha = _optional(node.alpha, dtype)
@@ -207,6 +225,16 @@ class Parameters:
         self.adaptation: tuple[Tensor, Tensor] | None = None
         if node.adaptation is not None:
             self.adaptation = (_tensor(node.adaptation.decay, dtype), _tensor(node.adaptation.strength, dtype))
+
+    def fires(self, membrane: Tensor) -> Tensor:
+        """Return how many spikes `membrane` sends."""
+        match self.firing:
+            case Firing.ABOVE:
+                return (membrane - self.threshold > 0).to(membrane.dtype)
+            case Firing.REACHED:
+                return (membrane - self.threshold >= 0).to(membrane.dtype)
+            case Firing.MULTIPLE:
+                return (membrane > 0) * torch.div(membrane, self.threshold, rounding_mode="trunc")
 
 
 def stateless(node: Node, dtype: torch.dtype) -> Map:

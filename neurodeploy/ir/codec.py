@@ -15,9 +15,10 @@ TYPES: dict[str, type] = {
     kind.__name__: kind
     for kind in (
         Change, Deviation, network.Edge, network.Network, network.Readout, nodes.Adaptation, nodes.AveragePool,
-        nodes.Conv, nodes.Input, nodes.InputKind, nodes.LIF, nodes.Linear, nodes.MaxPool, nodes.Reset, nodes.Reshape,
-        nodes.Scale, nodes.SparseLinear, program.Cell, program.ConvSynapses, program.DenseSynapses, program.InputPort,
-        program.Neuron, program.Population, program.Program, program.Projection, program.SparseSynapses,
+        nodes.Conv, nodes.Firing, nodes.Input, nodes.InputKind, nodes.LIF, nodes.Linear, nodes.MaxPool, nodes.Reset,
+        nodes.Reshape, nodes.Scale, nodes.SparseLinear, program.Cell, program.ConvSynapses, program.DenseSynapses,
+        program.InputPort, program.Neuron, program.Population, program.Program, program.Projection,
+        program.SparseSynapses,
         additive.AdditivePopulation, additive.AdditiveProgram, additive.PairRule, episodic.EpisodicProgram,
         onchip.IntegerFactor, onchip.IntegerReadout, onchip.IntegerSynapses, onchip.LocalReadout,
         onchip.PlasticPopulation, onchip.PlasticProgram, onchip.RealFactor, onchip.RealNeuron, onchip.RealReadout,

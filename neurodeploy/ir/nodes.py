@@ -16,7 +16,7 @@ Pair = tuple[int, int]
 
 
 class Reset(StrEnum):
-    """What a spike does to the membrane. R(t) = [v(t-1) > threshold] is the spike of the step before.
+    """What a spike does to the membrane. R(t) is what v(t-1) fires, [v(t-1) > threshold]: the spike of the step before.
 
     Sources differ in *when* they reset, and that decides which inputs survive; each reset here is one exact rule.
     """
@@ -32,6 +32,19 @@ class Reset(StrEnum):
     SUBTRACT = "subtract"
     """v <- v - threshold in the step of the spike, as snnTorch does with reset_delay=False: while v(t-1) is still above
     threshold, the step fires only beyond twice the threshold."""
+    SUBTRACT_AT_ONCE = "subtract_at_once"
+    """v <- v - s threshold in the step of the spike, whatever was left before. sinabs, SpikingJelly."""
+
+
+class Firing(StrEnum):
+    """How many spikes a membrane sends in one step."""
+
+    ABOVE = "above"
+    """s = [v > threshold]."""
+    REACHED = "reached"
+    """s = [v >= threshold]. SpikingJelly, sinabs."""
+    MULTIPLE = "multiple"
+    """s = trunc(v / threshold) where v is positive, one graded spike of that value. sinabs' MultiSpike."""
 
 
 class InputKind(StrEnum):
@@ -201,9 +214,11 @@ class LIF:
 
         i(t) = alpha i(t-1) + gain x(t)         or  i(t) = gain x(t)  without alpha
         v(t) = beta v(t-1) + i(t)               then the reset rule of `reset`
-        s(t) = [v(t) > threshold]
+        s(t) = [v(t) > threshold]               or what else `firing` says
+        v(t) <- max(v(t), floor)                at the end of the step, with `floor`
 
-    beta, alpha, threshold, gain: float64, () or `shape`. Dimensionless membrane units; one step is the network's dt_s.
+    beta, alpha, threshold, gain, floor: float64, () or `shape`. Dimensionless membrane units; one step is the network's
+    dt_s; a floor is at most 0.
 
     `grid`: the source counts in integers, and its threshold, weights and biases are whole multiples of this many
     membrane units. A target that counts as the source does keeps unit and integers; None leaves it the choice.
@@ -217,10 +232,17 @@ class LIF:
     gain: np.ndarray | None = None
     adaptation: Adaptation | None = None
     grid: float | None = None
+    firing: Firing = Firing.ABOVE
+    floor: np.ndarray | None = None
 
     @property
     def size(self) -> int:
         return prod(self.shape)
+
+    @property
+    def spike_type(self) -> type[np.unsignedinteger]:
+        """The type that holds how often a neuron fires in a step."""
+        return np.uint32 if self.firing is Firing.MULTIPLE else np.uint8
 
 
 Map = Linear | SparseLinear | Conv | AveragePool | Reshape | Scale

@@ -14,7 +14,7 @@ import numpy as np
 
 from neurodeploy.errors import Deviation
 from neurodeploy.ir.network import Readout
-from neurodeploy.ir.nodes import InputKind, Reset, Shape
+from neurodeploy.ir.nodes import Firing, InputKind, Reset, Shape
 
 DECAY_ONE = 4096
 """A decay of 4096 forgets everything: states keep (4096 - decay) / 4096 of themselves each step."""
@@ -80,10 +80,12 @@ class Neuron:
 
         u <- wrap24( trunc0(u (4096 - du) / 4096) + (a << 6) + [bias if bias_in_current] )
         v <- trunc0(v (4096 - dv) / 4096) + u + [bias otherwise]      then the reset rule, then clip to +-(2^23 - 1)
-        s <- [v > vth << 6]
+        s <- [v > vth << 6], or what else `firing` says, `most` at most
+        v <- max(v, floor << 6)                               with `floor`, which is at most 0
         bias = bias_mantissa << bias_exponent
 
-    trunc0 rounds the magnitude down. du in 1..4096 (4096: no synaptic memory), dv in 0..4095, vth in 0..2^17-1.
+    trunc0 rounds the magnitude down. du in 1..4096 (4096: no synaptic memory), dv in 0..4095, vth in 0..2^17-1, and
+    most in 1..255: a neuron that fires several times in a step sends how often as the payload of one graded spike.
     """
 
     du: np.ndarray
@@ -93,6 +95,9 @@ class Neuron:
     bias_exponent: int
     reset: Reset
     bias_in_current: bool = False
+    firing: Firing = Firing.ABOVE
+    floor: np.ndarray | None = None
+    most: int = 1
 
     def constants(self, scale: float) -> Constants:
         """Return the real numbers these integers stand for at `scale` state units per membrane unit."""

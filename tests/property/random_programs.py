@@ -1,4 +1,4 @@
-"""Random legal programs and input, drawn from a seed: every reset, dense, sparse and conv, graded and binary."""
+"""Random legal programs and input, drawn from a seed: every neuron, dense, sparse and conv, graded and binary."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from math import prod
 import numpy as np
 from hypothesis import strategies as st
 
-from neurodeploy.ir.nodes import Conv, InputKind, Reset
+from neurodeploy.ir.nodes import Conv, Firing, InputKind, Reset
 from neurodeploy.ir.program import (
     ConvSynapses,
     DenseSynapses,
@@ -23,7 +23,7 @@ HIGHEST_PAYLOAD = 20
 
 
 def neuron(rng: np.random.Generator, size: int, reset: Reset, vth: int = 400) -> Neuron:
-    """Return random registers, per neuron or shared, over their whole ranges up to `vth`."""
+    """Return random registers, per neuron or shared, over their whole ranges up to `vth`, half of them with a floor."""
     shape = size if rng.random() < 0.5 else ()
 
     def draw(low: int, high: int) -> np.ndarray:
@@ -31,7 +31,11 @@ def neuron(rng: np.random.Generator, size: int, reset: Reset, vth: int = 400) ->
 
     bias = np.asarray(rng.integers(-40, 40, size), np.int32)
     exponent, in_current = int(rng.integers(0, 8)), bool(rng.random() < 0.5)
-    return Neuron(draw(1, 4097), draw(0, 4096), draw(1, vth), bias, exponent, reset, in_current)
+    registers = draw(1, 4097), draw(0, 4096), draw(1, vth)
+    firing = list(Firing)[rng.integers(3)]
+    most = int(rng.choice([2, 5])) if firing is Firing.MULTIPLE else 1
+    floor = draw(-vth, 1) if rng.random() < 0.5 else None
+    return Neuron(*registers, bias, exponent, reset, in_current, firing, floor, most)
 
 
 def sparse(rng: np.random.Generator, post: int, pre: int, density: float = 0.3) -> SparseSynapses:
@@ -98,4 +102,4 @@ programs = st.builds(
     st.booleans(),
     st.booleans(),
 )
-"""Every reset twice x dense, conv x feed-forward, recurrent x binary, graded."""
+"""Every reset twice x every firing x dense, conv x feed-forward, recurrent x binary, graded."""

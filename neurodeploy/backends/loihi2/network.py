@@ -28,7 +28,7 @@ from scipy.sparse import csr_matrix
 
 from neurodeploy.backends.loihi2.recording import Recording, shared_array
 from neurodeploy.backends.loihi2.schedule import Schedule, refuse_misfits
-from neurodeploy.ir.nodes import InputKind, Reset
+from neurodeploy.ir.nodes import Firing, InputKind, Reset
 from neurodeploy.ir.program import ConvSynapses, DenseSynapses, Population, Program, Projection
 
 WEIGHT_BITS = 8
@@ -121,11 +121,10 @@ def neurons(
 ) -> AbstractProcess:
     """Return the neuron Process of one population: stock where stock does the same, ours otherwise."""
     neuron = population.loihi
-    bias = np.broadcast_to(neuron.bias_mantissa, population.size).reshape(population.shape)
     shared: dict[str, Any] = {
         "name": population.name,
         "shape": population.shape,
-        "bias_mant": bias,
+        "bias_mant": _per_neuron(population, neuron.bias_mantissa),
         "bias_exp": neuron.bias_exponent,
     }
     if not rests and stock_fits(program, population, schedule):
@@ -142,16 +141,16 @@ def neurons(
             reset_offset=(1 + population.latency_steps) % schedule.period,
             **shared,
         )
-    du, dv, vth = (
-        np.broadcast_to(value, population.size).reshape(population.shape)
-        for value in (neuron.du, neuron.dv, neuron.vth)
-    )
+    du, dv, vth = (_per_neuron(population, value) for value in (neuron.du, neuron.dv, neuron.vth))
     return ResettingLIF(
         du=du.astype(np.int64) - DU_OFFSET,
         dv=dv,
         vth=vth,
         bias_in_current=neuron.bias_in_current,
         reset=neuron.reset,
+        firing=neuron.firing,
+        most=neuron.most,
+        floor=None if neuron.floor is None else _per_neuron(population, neuron.floor),
         period=None if schedule is None else schedule.period,
         first_step=1 + population.latency_steps,
         active_steps=None if schedule is None else schedule.steps,
@@ -159,16 +158,23 @@ def neurons(
     )
 
 
+def _per_neuron(population: Population, values: np.ndarray) -> np.ndarray:
+    return np.broadcast_to(values, population.size).reshape(population.shape)
+
+
 def stock_fits(program: Program, population: Population, schedule: Schedule | None) -> bool:
     """Whether Lava's LIF computes this population.
 
-    It resets to zero at once, has one du, dv and vth, and adds its bias to v. It also never rests: a population that
+    It fires once above its threshold, resets to zero at once, has no floor and one du, dv and vth, and adds its bias to
+    v. It also never rests: a population that
     feeds back would carry spikes of the empty step between two samples, or from before the first, into a sample; and
     without a schedule, nothing removes the bias that gathers until the first input arrives.
     """
     neuron = population.loihi
     return (
         neuron.reset is Reset.ZERO
+        and neuron.firing is Firing.ABOVE
+        and neuron.floor is None
         and (schedule is not None or not np.any(neuron.bias_mantissa))
         and all(np.unique(value).size == 1 for value in (neuron.du, neuron.dv, neuron.vth))
         and not (neuron.bias_in_current and np.any(neuron.bias_mantissa))
@@ -178,8 +184,7 @@ def stock_fits(program: Program, population: Population, schedule: Schedule | No
 
 def synapses(program: Program, projection: Projection) -> AbstractProcess:
     """Return the stock connection Process of one projection."""
-    graded = projection.source == program.input.name and program.input.kind is InputKind.GRADED
-    message_bits = max(1, program.input.bits) if graded else 0
+    message_bits = _message_bits(program, projection.source)
     content = projection.synapses
     if isinstance(content, ConvSynapses):
         return Conv(
@@ -213,6 +218,14 @@ def conv_kernel(content: ConvSynapses) -> np.ndarray:
     the low bit nor applies an exponent, hence the factor two in the numbers.
     """
     return 2 * content.mantissa.astype(np.int32).transpose(0, 3, 2, 1)[:, ::-1, ::-1, :]
+
+
+def _message_bits(program: Program, source: str) -> int:
+    """Return how many bits a graded spike of the input or a population carries; 0 for spikes without a value."""
+    if source == program.input.name:
+        return max(1, program.input.bits) if program.input.kind is InputKind.GRADED else 0
+    most = program.population(source).loihi.most
+    return most.bit_length() if most > 1 else 0
 
 
 def _input_size(program: Program, projection: Projection) -> int:

@@ -1,4 +1,4 @@
-"""Leaky integrate-and-fire neurons with the reset rules, per-neuron parameters and pauses that stock LIF lacks."""
+"""Leaky integrate-and-fire neurons with the resets, firing, floor, per-neuron parameters and pauses stock LIF lacks."""
 
 from __future__ import annotations
 
@@ -16,32 +16,42 @@ from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
 from neurodeploy.backends.loihi2.recording import Recording
-from neurodeploy.ir.nodes import Reset
+from neurodeploy.ir.nodes import Firing, Reset
 from neurodeploy.ir.program import DECAY_ONE
 
 
 class ResettingLIF(AbstractProcess):
-    """LIF neurons as stock `LIF`, with a choice of reset and in samples that start from zero.
+    """LIF neurons as stock `LIF`, with a choice of firing and reset and in samples that start from zero.
 
         u = u (1 - du) + a_in [+ bias]
-        v = v (1 - dv) + u [+ bias]          then the rule of `reset`, in which R = [v(t-1) > vth]
-        s_out = [v > vth]
+        v = v (1 - dv) + u [+ bias]          then the rule of `reset`, in which R is what v(t-1) fires
+        s_out = [v > vth]                    or what else `firing` says
+        v = max(v, floor)                    with `floor`
 
-        "none"                 v as it is
+        firing "above"         s_out = [v > vth] (what stock LIF does)
+        "reached"              s_out = [v >= vth]
+        "multiple"             s_out = min(trunc(v / vth), most) where v is positive: graded spikes
+
+        reset "none"           v as it is
         "zero"                 v = 0 where s_out (what stock LIF does)
         "zero_next_step"       v = 0 where R, instead of the update
         "subtract_next_step"   v - R vth: one step late, and not decayed
-        "subtract"             w = v - R vth; s_out = [w > vth]; v = w - (s_out - R) vth
+        "subtract"             w = v - R vth; s_out is what w fires; v = w - (s_out - R) vth
+        "subtract_at_once"     v - s_out vth
 
-    Fixed point: parameters mean what they mean for stock LIF (decays are (du + 1) / 4096 and dv / 4096, activations and
-    vth are shifted left by 6, bias is bias_mant << bias_exp), rounding, wrapping of u and saturation of v are the same.
+    Fixed point: parameters mean what they mean for stock LIF (decays are (du + 1) / 4096 and dv / 4096, activations,
+    vth and floor are shifted left by 6, bias is bias_mant << bias_exp); rounding, wrapping of u and saturation of v are
+    the same.
 
     Args:
         shape: of the population.
         du, dv, vth, bias_mant: one value, or one per neuron with `shape`.
         bias_exp: exponent of the bias in fixed point.
         bias_in_current: whether the bias enters u instead of v.
-        reset: one of the five rules.
+        reset: one of the six rules.
+        firing: one of the three.
+        most: spikes a neuron sends in one step; connections after it take graded spikes where that is more than one.
+        floor: at most 0, one value or one per neuron; None for none.
         period: time steps from one sample to the next; None for one endless sample.
         first_step: the time step (counted from 1) in which the first sample starts.
         active_steps: steps of a sample; None for `period`.
@@ -61,6 +71,9 @@ class ResettingLIF(AbstractProcess):
         bias_exp: int = 0,
         bias_in_current: bool = False,
         reset: str = "subtract_next_step",
+        firing: str = "above",
+        most: int = 1,
+        floor: float | np.ndarray | None = None,
         period: int | None = None,
         first_step: int = 1,
         active_steps: int | None = None,
@@ -70,6 +83,9 @@ class ResettingLIF(AbstractProcess):
             shape=shape,
             bias_in_current=bias_in_current,
             reset=Reset(reset),
+            firing=Firing(firing),
+            most=most,
+            floor=None if floor is None else np.broadcast_to(floor, shape),
             period=period,
             first_step=first_step,
             active_steps=period if active_steps is None else active_steps,
@@ -113,23 +129,27 @@ class AbstractPySampledModel(PyLoihiProcessModel):
 
 
 class AbstractPyResettingLIFModel(AbstractPySampledModel):
-    """The reset rules, which do not depend on the number format."""
+    """How neurons fire and what a spike does, which does not depend on the number format."""
 
     a_in: PyInPort
     s_out: PyOutPort
     u: np.ndarray
     v: np.ndarray
+    vth: np.ndarray
 
     def __init__(self, proc_params: dict) -> None:
         super().__init__(proc_params)
         self.reset: Reset = proc_params["reset"]
+        self.fires: Firing = proc_params["firing"]
+        self.most: int = proc_params["most"]
+        self.floor: np.ndarray | None = proc_params["floor"]
         self.bias_in_current: bool = proc_params["bias_in_current"]
         self.recording: Recording | None = proc_params.get("recording")
         self.decided_at: np.ndarray = np.zeros(0)
 
     @abstractmethod
-    def threshold(self) -> np.ndarray:
-        """Return the threshold in the unit of v."""
+    def aligned(self, level: np.ndarray) -> np.ndarray:
+        """Return a threshold or a floor in the unit of v."""
 
     @abstractmethod
     def saturate(self, v: np.ndarray) -> np.ndarray:
@@ -150,26 +170,37 @@ class AbstractPyResettingLIFModel(AbstractPySampledModel):
         if local_step is None or local_step == 0:
             self.u[:] = 0
             self.v[:] = 0
-        return np.zeros(self.v.shape, bool) if local_step is None else self.step(activation)
+        return np.zeros(self.v.shape, np.int64) if local_step is None else self.step(activation)
 
     def step(self, activation: np.ndarray) -> np.ndarray:
         """Update u and v, and return the spikes; `decided_at` is v as it was compared with the threshold."""
-        theta = self.threshold()
-        fired_before = self.v > theta
+        theta = self.aligned(self.vth)
+        fired_before = self.fired(theta)
         updated = self.integrate(activation)
         if self.reset is Reset.ZERO_NEXT_STEP:
-            updated = np.where(fired_before, 0, updated)
+            updated = np.where(fired_before > 0, 0, updated)
         elif self.reset in (Reset.SUBTRACT_NEXT_STEP, Reset.SUBTRACT):
             updated = updated - fired_before * theta
         self.v[:] = self.saturate(updated)
         self.decided_at = self.v.copy()
-        spikes = self.v > theta
+        spikes = self.fired(theta)
         if self.reset is Reset.ZERO:
-            self.v[spikes] = 0
+            self.v[spikes > 0] = 0
         elif self.reset is Reset.SUBTRACT:
-            change = spikes.astype(np.int64) - fired_before.astype(np.int64)
-            self.v[:] = self.saturate(self.v - change * theta)
+            self.v[:] = self.saturate(self.v - (spikes - fired_before) * theta)
+        elif self.reset is Reset.SUBTRACT_AT_ONCE:
+            self.v[:] = self.saturate(self.v - spikes * theta)
+        if self.floor is not None:
+            self.v[:] = np.maximum(self.v, self.aligned(self.floor))
         return spikes
+
+    def fired(self, theta: np.ndarray) -> np.ndarray:
+        """Return how many spikes the membrane sends at the threshold `theta`, int64."""
+        if self.fires is Firing.ABOVE:
+            return (self.v > theta).astype(np.int64)
+        if self.fires is Firing.REACHED:
+            return (self.v >= theta).astype(np.int64)
+        return np.minimum(np.maximum(self.v, 0) // theta, self.most).astype(np.int64)
 
 
 class AbstractPyResettingLIFModelFloat(AbstractPyResettingLIFModel):
@@ -185,8 +216,8 @@ class AbstractPyResettingLIFModelFloat(AbstractPyResettingLIFModel):
     bias_mant: np.ndarray = LavaPyType(np.ndarray, float)
     bias_exp: np.ndarray = LavaPyType(np.ndarray, float)
 
-    def threshold(self) -> np.ndarray:
-        return self.vth
+    def aligned(self, level: np.ndarray) -> np.ndarray:
+        return level
 
     def saturate(self, v: np.ndarray) -> np.ndarray:
         return v
@@ -226,8 +257,8 @@ class AbstractPyResettingLIFModelFixed(AbstractPyResettingLIFModel):
     ALIGN_BITS = 6
     DU_OFFSET = 1
 
-    def threshold(self) -> np.ndarray:
-        return self.vth << self.ALIGN_BITS
+    def aligned(self, level: np.ndarray) -> np.ndarray:
+        return level.astype(np.int64) << self.ALIGN_BITS
 
     def saturate(self, v: np.ndarray) -> np.ndarray:
         return np.clip(v, 1 - self.STATE_HALF, self.STATE_HALF - 1)
