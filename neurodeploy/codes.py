@@ -113,17 +113,19 @@ EXPLANATIONS: dict[str, str] = {
     "the sign of the state at every step. State a shorter step with --dt, or --semantics discretization=exponential.",
     "ND040": "Recorded, always: NIR leaves something open, and it was read as stated here: as a recognized writer is "
     "known to mean it, or by the default. --semantics NAME=VALUE states another reading: discretization (euler, "
-    "exponential), gain (equation, unit), reset (zero, zero_next_step, subtract, subtract_next_step, none), current "
-    "(same_step, step_before), start (zero, leak, reset). neurodeploy/frontends/nir_semantics.py says what each "
-    "means.",
+    "exponential), gain (equation, unit), reset (zero, zero_next_step, subtract, subtract_next_step, subtract_at_once, "
+    "none), firing (above, reached, multiple), floor (none, minus_threshold, or a number), current (same_step, "
+    "step_before), start (zero, leak, reset). neurodeploy/ir/nodes.py and frontends/nir_semantics.py say what each "
+    "means; `neurodeploy infer-semantics` compares them on data.",
     "ND041": "The node has no counterpart here. Layers and decisions read spikes, so LI, CubaLI and I, which never "
     "spike, have none, and an output is a population of LIF, CubaLIF or IF. NIR 1.0.8 has no other types than those "
     "listed.",
     "ND042": "The node is supported, but not with this setting: a reset to a voltage where the neuron does not start, "
     "a leak beside a synaptic current, a threshold below the reset, a delay of more than one step, padding that "
     "differs from side to side. The message says which and what to use instead.",
-    "ND043": "The settings of --semantics are discretization, gain, reset, current and start, each with the values "
-    "that `neurodeploy explain ND040` lists. They are for NIR graphs only; other models say what they compute.",
+    "ND043": "The settings of --semantics are discretization, gain, reset, firing, floor, current and start, each with "
+    "the values that `neurodeploy explain ND040` lists; reset=subtract, snnTorch's undelayed one, is of neurons that "
+    "fire once and above their threshold. They are for NIR graphs only; other models say what they compute.",
     # ND045-ND049: lava-dl's .net files
     "ND045": "The HDF5 file is not what lava-dl's export_hdf5 writes: numbered layers with arrays of whole numbers in "
     "the file itself. Export the network again.",
@@ -284,7 +286,9 @@ EXPLANATIONS: dict[str, str] = {
     "ND147": "The rule needs a factor that each neuron sends to its synapses, and the target's learning engine has "
     "none: `learning.factors` of its profile says how many factors it multiplies. Loihi 1 has two, Loihi 2 three. "
     "On SpiNNaker2, which is planned only, nothing learns.",
-    # ND2xx: numbers and substitutions
+    "ND148": "Neurons that fire several times in a step send graded spikes, whose payload says how often, and the "
+    "spikes of Loihi 1 carry none. Compile for Loihi 2, or read the network with neurons that fire once (--semantics "
+    "firing=above).",
     "ND150": "Spikes are all that enters a SpiNNaker machine, and no packet of theirs carries a value. Compile with an "
     "encoding of spikes, --encoding rate --steps T for instance, and evaluate what that costs; or train with one, as a "
     "network must be that reads an image row by row, or recordings.",
@@ -306,6 +310,9 @@ EXPLANATIONS: dict[str, str] = {
     "spike resets to zero, as NEST's STDP needs them, fed all-to-all by spikes and by themselves, and one output, no "
     "biases. Train a recurrent layer, compile it with --allow ND235 and learn with --initial random, which puts random "
     "excitatory weights and inhibition in place of what was trained. PyNN keeps weights that learn within 0 and w_max.",
+    "ND157": "Packets of a SpiNNaker machine carry no value, so that a neuron cannot fire several times in a step, and "
+    "no PyNN cell has a floor under its membrane. Compile for Loihi 2, which has both.",
+    # ND2xx: numbers and substitutions
     "ND201": "Rounding, always recorded: a weight becomes twice an 8-bit signed mantissa times a power of two, one "
     "scale per population. The bound is the largest difference of any weight of the map. Loihi's mixed-sign weights "
     "have no low bit, hence the factor two.",
@@ -334,6 +341,10 @@ EXPLANATIONS: dict[str, str] = {
     "has no low bit for weights of both signs: they are even, from -256 to 254. Odd ones of at most 127 are stored at "
     "twice their size with a smaller exponent, which Lava's convolution does not have. Thresholds have 17 bits, biases "
     "13, and decays 12: from 0 to 4095 for the membrane, from 1 to 4096 for the current. Lava takes others silently.",
+    "ND216": "A neuron that fires several times in a step sends how often as the payload of one graded spike, and all "
+    "that a layer receives in a step must fit its current. Payloads are therefore bounded: by whole bits that hold "
+    "twice the most spikes of a step on the calibration data, 15 without such data, 255 in any case. What is not sent "
+    "stays on the membrane where spikes subtract the threshold. Compile with --calibration DATA.",
     "ND220": "The model was compiled for spikes, which are 0 or 1, and the data hold other values. Encode the data "
     "(rate, latency, delta), or compile with --calibration on data of the real kind, which makes the input graded.",
     "ND221": "The data hold values outside the range the model was compiled for, where the 24-bit currents could wrap "

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf, prod
 
 import numpy as np
 
 from neurodeploy.ir.network import Network
-from neurodeploy.ir.nodes import LIF, Conv, Input, InputKind, Linear, SparseLinear
+from neurodeploy.ir.nodes import LIF, Conv, Firing, Input, InputKind, Linear, Reset, SparseLinear
 from neurodeploy.ir.program import ConvSynapses, DenseSynapses, InputPort, SparseSynapses, Synapses
 
 SPARSE_BELOW = 0.5
@@ -56,8 +57,15 @@ class Feed:
         return row_sums(self.node, self.low, self.high)
 
 
-def feeds_of(network: Network, name: str, port: InputPort) -> list[Feed]:
-    """Return every map into population `name` of a lowered network."""
+ONCE: Mapping[str, int] = {}
+
+
+def feeds_of(network: Network, name: str, port: InputPort, most: Mapping[str, int] = ONCE) -> list[Feed]:
+    """Return every map into population `name` of a lowered network.
+
+    Args:
+        most: how many spikes the neurons of a population send in a step, where it is more than one.
+    """
     feeds = []
     for edge in network.incoming(name):
         (entry,) = network.incoming(edge.source)
@@ -65,7 +73,7 @@ def feeds_of(network: Network, name: str, port: InputPort) -> list[Feed]:
         assert isinstance(node, LinearMap)
         graded = isinstance(network.nodes[entry.source], Input) and port.kind is InputKind.GRADED
         payload = port.scale if graded else 1.0
-        low, high = (port.low * payload, port.high * payload) if graded else (0.0, 1.0)
+        low, high = (port.low * payload, port.high * payload) if graded else (0.0, float(most.get(entry.source, 1)))
         feeds.append(Feed(edge.source, entry.source, node, bool(entry.delay_steps), payload, low, high))
     return feeds
 
@@ -80,12 +88,15 @@ def total_bias(node: LIF, feeds: list[Feed]) -> np.ndarray:
     return total
 
 
-def worst_case(node: LIF, feeds: list[Feed], bias: np.ndarray, levels: float = inf) -> tuple[float, float]:
-    """Return bounds of |current| and |membrane| in membrane units over all inputs; huge where nothing leaks.
+def worst_case(
+    node: LIF, feeds: list[Feed], bias: np.ndarray, levels: float = inf, most: int = 1
+) -> tuple[float, float]:
+    """Return bounds of |current| and |membrane| in membrane units over all inputs; huge where nothing bounds them.
 
     Args:
         bias: (neuron,).
         levels: of weights, see `Feed.rounding`.
+        most: spikes of a neuron in one step; subtracted all at once, they leave less than a threshold if they suffice.
     """
     low, high = np.minimum(bias, 0.0), np.maximum(bias, 0.0)
     for feed in feeds:
@@ -93,11 +104,15 @@ def worst_case(node: LIF, feeds: list[Feed], bias: np.ndarray, levels: float = i
         low, high = low + less - feed.rounding(levels), high + more + feed.rounding(levels)
     down, up = float(-low.min(initial=0)), float(high.max(initial=0))
     down, up = (x / _forgetting(node.alpha) if x else 0.0 for x in (down, up))
-    theta = float(node.threshold.max())
+    theta, least = float(node.threshold.max()), float(node.threshold.min())
     leak = _forgetting(node.beta)
     falls = down / leak if down else 0.0
-    rises = theta + up if "zero" in node.reset else (up / leak if up else 0.0)
-    return max(down, up), max(falls + (theta if "subtract" in node.reset else 0.0), rises, theta)
+    if node.floor is not None:
+        falls = min(falls, down - float(node.floor.min()))
+    spent = node.reset is Reset.SUBTRACT_AT_ONCE and node.firing is Firing.MULTIPLE and up <= (most - 1) * least
+    rises = theta + up if "zero" in node.reset or spent else (up / leak if up else 0.0)
+    late = node.reset in (Reset.SUBTRACT_NEXT_STEP, Reset.SUBTRACT)
+    return max(down, up), max(falls + (theta if late else 0.0), rises, theta)
 
 
 def _forgetting(decay: np.ndarray | None) -> float:

@@ -32,10 +32,11 @@ from neurodeploy.results import RunResult, decide
 
 @dataclass(frozen=True)
 class Ranges:
-    """The largest magnitudes one population's current and membrane reached."""
+    """The largest magnitudes one population's current and membrane reached, and the most spikes of a step."""
 
     current: float
     voltage: float
+    spikes: int = 1
 
 
 def run_real(
@@ -76,7 +77,8 @@ def run_real(
         decide(spikes[network.output]),
         voltages={name: voltages[name].reshape(shapes[name]) for name in populations},
     )
-    return result, {name: Ranges(peak_i[name], peak_v[name]) for name in populations}
+    most = {name: int(spikes[name].max(initial=0)) for name in populations}
+    return result, {name: Ranges(peak_i[name], peak_v[name], most[name]) for name in populations}
 
 
 def drives(network: Network, now: dict[str, np.ndarray], before: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -124,7 +126,7 @@ def lif_step(node: LIF, state: State, x: np.ndarray) -> np.ndarray:
     v = beta * state.v + state.i
     match node.reset:
         case Reset.ZERO_NEXT_STEP:
-            v = (1 - fired_before) * v
+            v = np.where(fired_before > 0, 0.0, v)
         case Reset.SUBTRACT_NEXT_STEP | Reset.SUBTRACT:
             v = v - fired_before * theta
     height = theta

@@ -4,7 +4,7 @@ synops of a projection = sum over its sources of (spikes x fan-out); every synap
 Loihi zeros of dense synapses too, on SpiNNaker, which stores none, also those of a bias, whose source spikes in every
 step. Recurrent projections do not deliver a sample's last step. A neuron update is one neuron in one step: Loihi
 updates every neuron at every step. A row is what one spike makes one core look up, of excitatory or of inhibitory
-synapses: SpiNNaker fetches it from the chip's memory.
+synapses: SpiNNaker fetches it from the chip's memory. A graded spike is one spike, whatever its payload.
 
 An update is active when input reaches the neuron in that step, whatever it weighs, or when the neuron has a bias; on
 SpiNNaker all are, since every update costs the same there.
@@ -101,7 +101,7 @@ def count(program: Program, payload: np.ndarray, result: RunResult, cores: Mappi
             synops[form] = synops.get(form, 0) + steps * samples * int(np.count_nonzero(bias))
             rows += steps * samples * placed_on * _kinds(bias)
         fired = result.spikes[population.name]
-        spikes, updates = int(fired.sum(dtype=np.int64)), population.size * steps * samples
+        spikes, updates = int(np.count_nonzero(fired)), population.size * steps * samples
         active = _active(program, population, payload, result) if isinstance(population.neuron, Neuron) else updates
         layers.append(Layer(population.name, population.size, spikes, synops, updates, spikes / updates, rows, active))
     bias_spikes = steps * samples * len(_biased(program))

@@ -27,7 +27,7 @@ from neurodeploy.errors import Change
 from neurodeploy.evaluation import fidelity
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.nodes import LIF, Conv, Linear, Reset, SparseLinear
-from neurodeploy.ir.program import Population, Program, Projection
+from neurodeploy.ir.program import Neuron, Population, Program, Projection
 from neurodeploy.lowering import lower
 from neurodeploy.results import RunResult
 
@@ -113,10 +113,16 @@ def misrounded(model: CompiledModel) -> list[str]:
         node, neuron = network.populations[population.name], population.neuron
         if neuron.reset is not node.reset:
             wrong.append(f"{population.name}: resets by {neuron.reset.value}, the source by {node.reset.value}")
+        if neuron.firing is not node.firing:
+            wrong.append(f"{population.name}: fires {neuron.firing.value}, the source {node.firing.value}")
         alpha = np.zeros(()) if node.alpha is None else node.alpha
         bias = total_bias(network, population)
         meant = {"beta": node.beta, "alpha": alpha, "threshold": node.threshold, "bias": bias}
         constants = population.constants
+        meant |= {} if node.floor is None else {"floor": node.floor}
+        if constants.values.keys() != meant.keys():
+            wrong.append(f"{population.name}: has {', '.join(constants.values)}, the source {', '.join(meant)}")
+            continue
         for name, should in meant.items():
             grid = constants.grids[name]
             nearest = np.clip(should, grid.low, grid.high)
@@ -180,14 +186,16 @@ def total_bias(network: Network, population: Population) -> np.ndarray:
 class Followed:
     """One population followed in real numbers: arrays (step, sample, neuron) in membrane units.
 
-    The neuron fires for sure above `high` + `bound` and is silent for sure below `low` - `bound`. low and high are the
-    threshold, except under Reset.SUBTRACT, which doubles it while the membrane is above it: rounding may decide that.
+    What it fired is too much below `low` - `bound`, and too little above `high` + `bound`. low and high are the
+    threshold, except under Reset.SUBTRACT, which doubles it while the membrane is above it: rounding may decide that;
+    and where a neuron fires up to `most` times: n spikes need n thresholds, and n + 1 would have brought one more.
     """
 
     membrane: np.ndarray
     low: np.ndarray
     high: np.ndarray
     bound: np.ndarray
+    most: int = 1
 
     def distance(self) -> np.ndarray:
         """Return how far the membrane is from where its decision turns."""
@@ -196,8 +204,14 @@ class Followed:
     def defects(self, spikes: np.ndarray) -> np.ndarray:
         """Return where `spikes` (step, sample, neuron) decide otherwise than rounding allows, bool."""
         too_eager = (spikes != 0) & (self.membrane < self.low - self.bound)
-        too_lazy = (spikes == 0) & (self.membrane > self.high + self.bound)
+        too_lazy = (spikes < self.most) & (self.membrane > self.high + self.bound)
         return too_eager | too_lazy
+
+    def meant(self, fired: float, at: tuple[int, int, int]) -> float:
+        """Return what a neuron should have fired where `fired` is a defect."""
+        if self.most == 1:
+            return 1 - fired
+        return float(max(0, self.membrane[at] // (self.low[at] / max(fired, 1))))
 
 
 def beyond_rounding(model: CompiledModel, inputs: np.ndarray, ours: RunResult) -> Iterator[dict[str, Any]]:
@@ -220,7 +234,7 @@ def beyond_rounding(model: CompiledModel, inputs: np.ndarray, ours: RunResult) -
                     "sample": first + sample,
                     "neuron": index,
                     "quantity": "spikes",
-                    "expected": 1 - fired,
+                    "expected": followed.meant(fired, (step, sample, neuron)),
                     "actual": fired,
                 } | margin
                 break
@@ -255,21 +269,23 @@ def follow(
     """Follow `population` in real numbers through the samples `part`, reset and fed by the program's own spikes."""
     drive, rounded, slack = _delivered(network, program, population, inputs, ours, part)
     cell = _Cell.of(network.populations[population.name], population)
-    fired = _flat(ours.spikes[population.name][:, part]) != 0
+    fired = _flat(ours.spikes[population.name][:, part]).astype(np.int64)
     shape = drive.shape[1:]
     i, v, e_i, e_v = (np.zeros(shape) for _ in range(4))
-    kept = Followed(*(np.empty(drive.shape) for _ in range(4)))
+    membrane, low, high, bound = (np.empty(drive.shape) for _ in range(4))
+    kept = Followed(membrane, low, high, bound, cell.most)
     for step, x in enumerate(drive):
-        before = fired[step - 1] if step else np.zeros(shape, bool)
+        before = fired[step - 1] if step else np.zeros(shape, np.int64)
         e_i = (cell.alpha + cell.d_alpha) * e_i + cell.d_alpha * np.abs(i) + np.abs(x - rounded[step]) + slack
         e_i = e_i + 2 * cell.unit
         i = cell.alpha * i + x
         v, e_v = cell.reset_at_spike(v, e_v, before)
-        kept.low[step], kept.high[step] = cell.thresholds(v, e_v)
+        kept.low[step], kept.high[step] = cell.thresholds(v, e_v, fired[step])
         e_v = (cell.beta + cell.d_beta) * e_v + cell.d_beta * np.abs(v) + e_i + cell.unit
         v, e_v = cell.reset_next_step(cell.beta * v + i, e_v, before)
         kept.membrane[step] = v
-        kept.bound[step] = e_v + 2 * cell.d_theta + FLOAT32 * (np.abs(v) + np.abs(i) + cell.theta)
+        times = 2 + fired[step] * (cell.most > 1)
+        kept.bound[step] = e_v + times * cell.d_theta + FLOAT32 * (np.abs(v) + np.abs(i) + cell.theta)
     return kept
 
 
@@ -317,7 +333,9 @@ def dequantized(model: CompiledModel) -> Network:
         nodes[holder] = replace(nodes[holder], bias=bias)  # type: ignore[arg-type]
         shaped = {name: each.reshape(node.shape) if each.ndim else each for name, each in values.items()}
         alpha = None if node.alpha is None else shaped["alpha"]
-        nodes[population.name] = replace(node, beta=shaped["beta"], threshold=shaped["threshold"], alpha=alpha)
+        nodes[population.name] = replace(
+            node, beta=shaped["beta"], threshold=shaped["threshold"], alpha=alpha, floor=shaped.get("floor")
+        )
     return replace(network, nodes=nodes)
 
 
@@ -340,9 +358,12 @@ class _Cell:
     alpha: np.ndarray
     theta: np.ndarray
     reset: Reset
+    floor: np.ndarray
+    most: int
     d_beta: np.ndarray
     d_alpha: np.ndarray
     d_theta: np.ndarray
+    d_floor: np.ndarray
     unit: float
 
     @staticmethod
@@ -354,27 +375,37 @@ class _Cell:
         is_value = {name: flat(np.asarray(value)) for name, value in constants.values.items()}
         beta, theta = flat(node.beta), flat(node.threshold)
         alpha = np.zeros(()) if node.alpha is None else flat(node.alpha)
+        floor = np.array(-np.inf) if node.floor is None else flat(node.floor)
+        d_floor = np.zeros(()) if node.floor is None else np.abs(is_value["floor"] - floor)
         return _Cell(
             beta,
             alpha,
             theta,
             node.reset,
+            floor,
+            population.loihi.most if isinstance(population.neuron, Neuron) else 1,
             np.abs(is_value["beta"] - beta),
             np.abs(is_value["alpha"] - alpha),
             np.abs(is_value["threshold"] - theta),
+            d_floor,
             constants.unit,
         )
 
     def reset_at_spike(self, v: np.ndarray, e_v: np.ndarray, fired: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Apply what a spike of the step before did in that step."""
+        """Apply what spikes of the step before did in that step, and then the floor."""
         if self.reset is Reset.ZERO:
-            return np.where(fired, 0.0, v), np.where(fired, 0.0, e_v)
-        if self.reset is Reset.SUBTRACT:
-            return v - fired * self.theta, e_v + fired * self.d_theta
-        return v, e_v
+            v, e_v = np.where(fired > 0, 0.0, v), np.where(fired > 0, 0.0, e_v)
+        elif self.reset in (Reset.SUBTRACT, Reset.SUBTRACT_AT_ONCE):
+            v, e_v = v - fired * self.theta, e_v + fired * self.d_theta
+        return np.maximum(v, self.floor), np.maximum(e_v, self.d_floor)
 
-    def thresholds(self, v: np.ndarray, e_v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the least and the greatest threshold that may hold in the step that starts from `v`."""
+    def thresholds(self, v: np.ndarray, e_v: np.ndarray, fired: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the least and the greatest threshold that may hold in the step that starts from `v`.
+
+        Of a neuron that fires several times, they are those of what it fired: its own, and that of one spike more.
+        """
+        if self.most > 1:
+            return self.theta * np.maximum(fired, 1), self.theta * (fired + 1)
         if self.reset is not Reset.SUBTRACT:
             return np.broadcast_to(self.theta, v.shape), np.broadcast_to(self.theta, v.shape)
         slack = e_v + self.d_theta
@@ -383,7 +414,7 @@ class _Cell:
     def reset_next_step(self, v: np.ndarray, e_v: np.ndarray, fired: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Apply what a spike of the step before does in this one."""
         if self.reset is Reset.ZERO_NEXT_STEP:
-            return np.where(fired, 0.0, v), np.where(fired, 0.0, e_v)
+            return np.where(fired > 0, 0.0, v), np.where(fired > 0, 0.0, e_v)
         if self.reset is Reset.SUBTRACT_NEXT_STEP:
             return v - fired * self.theta, e_v + fired * self.d_theta
         return v, e_v

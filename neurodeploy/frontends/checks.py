@@ -90,16 +90,20 @@ def _consistent(node: object) -> bool:
             return prod(input_shape) == prod(shape)
         case Scale(weight, bias, shape):
             return weight.shape == bias.shape == shape[:1]
-        case LIF(shape):
-            arrays = (node.beta, node.threshold, node.alpha, node.gain, node.floor)
-            named = isinstance(node.reset, Reset) and isinstance(node.firing, Firing)
-            sunk = node.floor is None or not np.any(node.floor > 0)
-            alone = node.adaptation is None or node.firing is Firing.ABOVE
-            countable = node.firing is not Firing.MULTIPLE or bool(np.all(node.threshold > 0))
-            return named and sunk and alone and countable and all(a is None or a.shape in ((), shape) for a in arrays)
+        case LIF():
+            return _consistent_neurons(node)
         case Input(shape, kind, low, high):
             return isinstance(kind, InputKind) and low <= high and all(isinstance(n, int) and n > 0 for n in shape)
     return False
+
+
+def _consistent_neurons(node: LIF) -> bool:
+    arrays = (node.beta, node.threshold, node.alpha, node.gain, node.floor)
+    single = node.firing is Firing.ABOVE or (node.adaptation is None and node.reset is not Reset.SUBTRACT)
+    countable = node.firing is not Firing.MULTIPLE or bool(np.all(node.threshold > 0))
+    sunk = node.floor is None or not np.any(node.floor > 0)
+    named = isinstance(node.reset, Reset) and isinstance(node.firing, Firing)
+    return named and single and countable and sunk and all(a is None or a.shape in ((), node.shape) for a in arrays)
 
 
 def _not_finite(node: Any) -> list[str]:

@@ -14,17 +14,17 @@ is then a bias. A bias of the membrane is one of its input, divided by the gain;
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from neurodeploy.errors import Finding
 from neurodeploy.frontends.nir_graph import Record
-from neurodeploy.frontends.nir_semantics import Discretization, Gain, Reading, Start
-from neurodeploy.ir.nodes import LIF, Reset, Shape
+from neurodeploy.frontends.nir_semantics import Discretization, Floor, Gain, Reading, Start
+from neurodeploy.ir.nodes import LIF, Firing, Reset, Shape
 
 HARD = (Reset.ZERO, Reset.ZERO_NEXT_STEP)
-SUBTRACTING = (Reset.SUBTRACT, Reset.SUBTRACT_NEXT_STEP)
+SUBTRACTING = (Reset.SUBTRACT, Reset.SUBTRACT_NEXT_STEP, Reset.SUBTRACT_AT_ONCE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +64,9 @@ def neurons(record: Record, shape: Shape, reading: Reading, place: str) -> Neuro
         if alpha is not None or (not unit and np.any(gain == 0)):
             return Neurons(findings=(_leaking(record, place),))
         bias = drift if unit else drift / gain
-    threshold = record.array("v_threshold") - origin
-    return Neurons(LIF(shape, beta, threshold, semantics.reset, alpha, None if unit else gain), bias)
+    threshold, floor = record.array("v_threshold") - origin, _floor(record, origin, reading)
+    lif = LIF(shape, beta, threshold, semantics.reset, alpha, None if unit else gain)
+    return Neurons(replace(lif, firing=semantics.firing, floor=floor), bias)
 
 
 def kept(tau: np.ndarray, reading: Reading) -> np.ndarray:
@@ -73,6 +74,17 @@ def kept(tau: np.ndarray, reading: Reading) -> np.ndarray:
     if reading.semantics.discretization is Discretization.EXPONENTIAL:
         return np.exp(-reading.step / tau)
     return 1 - reading.step / tau
+
+
+def _floor(record: Record, origin: np.ndarray, reading: Reading) -> np.ndarray | None:
+    """Return the lowest membrane, counted from `origin`, or None."""
+    match reading.semantics.floor:
+        case Floor.NONE:
+            return None
+        case Floor.THRESHOLD:
+            return -record.array("v_threshold") - origin
+        case depth:
+            return depth - origin
 
 
 def _origin(record: Record, shape: Shape, reading: Reading) -> np.ndarray:
@@ -118,6 +130,14 @@ def _unfit_voltages(record: Record, origin: np.ndarray, reading: Reading, place:
         what = f"the threshold lies {-float(threshold.min()):g} below what a spike leaves"
         why = "a neuron at rest would already be above it"
         findings.append(Finding("ND042", place, what, why, "use thresholds of at least v_reset"))
+    if semantics.firing is Firing.MULTIPLE and np.any(threshold <= 0):
+        what, why = f"the threshold is {_span(threshold)}", "it fits any membrane without end: that many spikes"
+        findings.append(Finding("ND042", place, what, why, "use --semantics firing=above, or positive thresholds"))
+    floor = _floor(record, origin, reading)
+    if floor is not None and np.any(floor > 0):
+        what = f"a floor of {_span(floor + origin)} lies above {_span(origin)}, where the neuron starts"
+        why = "no step may leave the membrane below, and the first has it there already"
+        findings.append(Finding("ND042", place, what, why, "use a floor of at most v_reset"))
     return findings
 
 

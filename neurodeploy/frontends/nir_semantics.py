@@ -1,9 +1,9 @@
 """What a NIR file leaves open, as named settings, and what a few writers are known to mean.
 
 NIR states differential equations. It says neither how long a step is nor how the equations become steps, when a reset
-acts, or where a neuron starts. Each of these is a setting here, with the reading closest to NIR's own text as its
-default. A setting is stated by the user, or known of the writer that a file gives away, or the default, and then the
-choice is recorded.
+acts, whether a neuron may fire several times in a step, how deep it may sink, or where it starts. Each of these is a
+setting here, with the reading closest to NIR's own text as its default. A setting is stated by the user, or known of
+the writer that a file gives away, or the default, and then the choice is recorded.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from neurodeploy.errors import Change, Deviation, Finding, LoadError, UsageError, raise_all
 from neurodeploy.frontends.nir_graph import NEURONS, Graph, Record
-from neurodeploy.ir.nodes import Reset
+from neurodeploy.ir.nodes import Firing, Reset
 
 READ = "ND040"
 
@@ -48,6 +48,14 @@ class Current(StrEnum):
     """I(t-1), as the NIR paper's reference for CubaLIF"""
 
 
+class Floor(StrEnum):
+    """Below which no membrane is left after a step; a number says how deep that is in the unit of v_threshold."""
+
+    NONE = "none"
+    THRESHOLD = "minus_threshold"
+    """-v_threshold, as sinabs reads IF"""
+
+
 class Start(StrEnum):
     """The membrane before the first step."""
 
@@ -60,11 +68,13 @@ class Start(StrEnum):
 
 @dataclass(frozen=True)
 class Semantics:
-    """How a NIR graph is read; see the classes of the fields, and `ir.nodes.Reset` for the five resets."""
+    """How a NIR graph is read; see the classes of the fields, and `ir.nodes` for the resets and firings."""
 
     discretization: Discretization = Discretization.EULER
     gain: Gain = Gain.EQUATION
     reset: Reset = Reset.ZERO
+    firing: Firing = Firing.ABOVE
+    floor: Floor | float = Floor.NONE
     current: Current = Current.SAME_STEP
     start: Start = Start.ZERO
 
@@ -73,6 +83,8 @@ CHOICES: dict[str, type[StrEnum]] = {
     "discretization": Discretization,
     "gain": Gain,
     "reset": Reset,
+    "firing": Firing,
+    "floor": Floor,
     "current": Current,
     "start": Start,
 }
@@ -80,6 +92,8 @@ MATTERS = {
     "discretization": "NIR states differential equations, not steps",
     "gain": "it follows from the equation",
     "reset": "NIR sets v to v_reset; whether at once or in the next step, or by subtraction, it cannot say",
+    "firing": "NIR does not say whether a neuron may fire several times in a step",
+    "floor": "NIR does not say whether anything keeps the membrane from sinking",
     "current": "NIR does not say whether the membrane reads the current of this step or of the step before",
     "start": "NIR does not say where a neuron starts",
 }
@@ -112,25 +126,47 @@ class Reading:
     deviations: tuple[Deviation, ...]
 
 
-def stated(options: Mapping[str, str]) -> dict[str, StrEnum]:
+Setting = StrEnum | float
+
+
+def stated(options: Mapping[str, str]) -> dict[str, Setting]:
     """Return settings given as words.
 
     Raises:
-        UsageError: ND043 for a name or a value that does not exist.
+        UsageError: ND043 for a name or a value that does not exist, and for two that exclude each other.
     """
-    findings, settings = [], {}
+    findings, settings = [], dict[str, Setting]()
     for name, value in options.items():
         kind = CHOICES.get(name)
+        depth = _depth(value) if kind is Floor else None
         if kind is None:
             why = f"settings are {', '.join(CHOICES)}"
             findings.append(Finding("ND043", name, "no such setting of the reader", why, "use one of these"))
+        elif depth is not None:
+            settings[name] = depth
         elif value not in list(kind):
-            why = f"it is one of {', '.join(kind)}"
+            why = f"it is one of {', '.join(kind)}" + (", or a number of at most 0" if kind is Floor else "")
             findings.append(Finding("ND043", f"{name}={value}", "no such value", why, "use one of these"))
         else:
             settings[name] = kind(value)
+    if settings.get("reset") is Reset.SUBTRACT and settings.get("firing", Firing.ABOVE) is not Firing.ABOVE:
+        what, why = (
+            "two settings that exclude each other",
+            "that reset is of neurons that fire once, above the threshold",
+        )
+        place = f"reset=subtract, firing={settings['firing']}"
+        findings.append(Finding("ND043", place, what, why, "use reset=subtract_at_once"))
     raise_all(UsageError, findings)
     return settings
+
+
+def _depth(value: str) -> float | None:
+    """Return a floor given as a number, or None."""
+    try:
+        depth = float(value)
+    except ValueError:
+        return None
+    return depth if -float("inf") < depth <= 0 else None
 
 
 def read_as(graph: Graph, dt: float | None, options: Mapping[str, str]) -> Reading:
@@ -153,7 +189,7 @@ def read_as(graph: Graph, dt: float | None, options: Mapping[str, str]) -> Readi
     timed = [name for name in graph.of_kind(*NEURONS, "Delay") if graph.nodes[name].kind != "Threshold"]
     if dt is None and convention is None and timed:
         raise LoadError(_no_step(graph))
-    known: dict[str, StrEnum] = {} if convention is None else convention.known
+    known: dict[str, Setting] = {} if convention is None else {**convention.known}
     semantics = replace(Semantics(), **(known | settings))  # type: ignore[arg-type]
     deviations = []
     if convention is not None:
@@ -173,7 +209,8 @@ def _left_open(graph: Graph) -> list[str]:
     neurons = [graph.nodes[name] for name in graph.of_kind("LIF", "CubaLIF", "IF")]
     leaky = any(record.kind != "IF" for record in neurons)
     moved = any(np.any(record.fields.get(key, 0.0)) for record in neurons for key in ("v_leak", "v_reset"))
-    matters = {"discretization": leaky, "reset": bool(neurons), "start": moved}
+    matters = {"discretization": leaky, "start": moved}
+    matters |= dict.fromkeys(("reset", "firing", "floor"), bool(neurons))
     matters["current"] = any(record.kind == "CubaLIF" for record in neurons)
     return [field.name for field in fields(Semantics) if matters.get(field.name)]
 

@@ -187,7 +187,7 @@ class Machine:
             case Reset.SUBTRACT_NEXT_STEP | Reset.SUBTRACT:
                 base = base - reset * neuron.threshold
             case Reset.ZERO_NEXT_STEP:
-                base = base - reset * base
+                base = base - reset.clamp(max=1) * base
         if neuron.adaptation is None:
             spikes = neuron.fires(base)
         else:
@@ -198,7 +198,7 @@ class Machine:
         self.shown[name] = base
         match neuron.reset:
             case Reset.ZERO:
-                base = base - spikes * base
+                base = base - spikes.clamp(max=1) * base
                 if neuron.alpha is not None or recurrent is not None:
                     self.shown[name] = base
             case Reset.SUBTRACT:

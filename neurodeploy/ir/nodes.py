@@ -163,7 +163,7 @@ class AveragePool:
 
 @dataclass(frozen=True)
 class MaxPool:
-    """Maximum over windows, padding ignored, as torch.nn.MaxPool2d; on spikes it is a logical or."""
+    """Maximum over windows, padding ignored, as torch.nn.MaxPool2d; on single spikes it is a logical or."""
 
     input_shape: Shape
     kernel: Shape
@@ -238,6 +238,15 @@ class LIF:
     @property
     def size(self) -> int:
         return prod(self.shape)
+
+    @property
+    def beyond_plain(self) -> str | None:
+        """What this neuron does that one that fires once above its threshold, with no floor, does not; or None."""
+        if self.firing is not Firing.ABOVE:
+            return f"firing {self.firing.value}"
+        if self.floor is not None:
+            return "a floor under the membrane"
+        return f"reset {self.reset.value}" if self.reset is Reset.SUBTRACT_AT_ONCE else None
 
     @property
     def spike_type(self) -> type[np.unsignedinteger]:

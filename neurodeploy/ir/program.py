@@ -46,7 +46,7 @@ class Constants:
     """What a population's integers stand for, float64 in membrane units, () or (neuron,); names as in `nodes.LIF`.
 
     Args:
-        values: beta, alpha (0 without a synaptic current), threshold and bias.
+        values: beta, alpha (0 without a synaptic current), threshold and bias; floor, of neurons that have one.
         grids: which values each of them could have.
         unit: resolution of the states; 0 where they are real numbers.
     """
@@ -115,6 +115,8 @@ class Neuron:
             "threshold": Grid(1 / scale, -inf, inf),
             "bias": Grid(bias_step, -inf, inf),
         }
+        if self.floor is not None:
+            values["floor"], grids["floor"] = self.floor / scale, grids["threshold"]
         return Constants(values, grids, 1 / unit)
 
     def weight_step(self, projection: Projection) -> np.ndarray:
@@ -136,6 +138,7 @@ class Cell:
     Args:
         bias: int32 mantissas like any weight's, of a source that fires in every step of a sample: PyNN's own offset
             current does not pass the synapse, and begins before the input has come so far.
+        firing: of the source. Where it fires at its threshold, theta is the number below, above which cells fire.
         exponents: of excitatory and of inhibitory weights, which the chip holds unsigned in 16 bits: one exponent for
             all of a kind that reach the population.
     """
@@ -146,13 +149,14 @@ class Cell:
     reset: Reset
     alpha: np.ndarray | None = None
     exponents: tuple[int, int] = (0, 0)
+    firing: Firing = Firing.ABOVE
 
     def constants(self, scale: float) -> Constants:
         """Return the real numbers these integers stand for at `scale` mV per membrane unit."""
         values = {
             "beta": self.beta / S1615,
             "alpha": np.zeros(()) if self.alpha is None else self.alpha / U032,
-            "threshold": self.theta / S1615 / scale,
+            "threshold": (self.theta + (self.firing is Firing.REACHED)) / S1615 / scale,
             "bias": self.bias * self.steps(self.bias) / scale,
         }
         grids = {

@@ -19,7 +19,7 @@ from torch.nn import functional
 from neurodeploy.errors import Finding, UnsupportedError
 from neurodeploy.frontends.source import stateless
 from neurodeploy.ir.network import Network
-from neurodeploy.ir.nodes import LIF, Conv, Linear, Node, Reset
+from neurodeploy.ir.nodes import LIF, Conv, Firing, Linear, Node, Reset
 
 Fire = Callable[[Tensor, Tensor], Tensor]
 """(u = potential - threshold, threshold) -> spikes: the step function, with or without a pseudo-derivative."""
@@ -58,6 +58,7 @@ class Layer(nn.Module):
     beta: Tensor
     alpha: Tensor | None
     gain: Tensor | None
+    floor: Tensor | None
     decay: Tensor
     strength: Tensor | None
 
@@ -65,6 +66,8 @@ class Layer(nn.Module):
         super().__init__()
         self.name = name
         self.neuron: LIF = network.populations[name]
+        if self.neuron.firing is Firing.MULTIPLE:
+            raise _unlearnable(network, name, "its neurons fire several times in a step")
         self.source, path, self.recurrent_map = _way(network, name)
         weighted = [at for at in path if isinstance(network.nodes[at], Linear | Conv)]
         if len(weighted) != 1:
@@ -89,7 +92,7 @@ class Layer(nn.Module):
             self.recurrent_bias = None if inner.bias is None else nn.Parameter(_tensor(inner.bias, dtype))
         self.reset = self.neuron.reset
         adaptation = self.neuron.adaptation
-        constants = {key: getattr(self.neuron, key) for key in ("alpha", "beta", "threshold", "gain")}
+        constants = {key: getattr(self.neuron, key) for key in ("alpha", "beta", "threshold", "gain", "floor")}
         constants |= {key: None if adaptation is None else getattr(adaptation, key) for key in ("decay", "strength")}
         for key, value in constants.items():
             self.register_buffer(key, None if value is None else _tensor(value, dtype), persistent=False)
@@ -165,12 +168,16 @@ class Layer(nn.Module):
         if state.adaptation is not None and self.strength is not None:
             adaptation = self.decay * state.adaptation + state.spikes
             u = u - self.strength * adaptation
+        u = u + (u == 0) * torch.finfo(u.dtype).tiny if self.neuron.firing is Firing.REACHED else u
         spikes = fire(u, theta)
         match self.reset:
             case Reset.ZERO:
                 base = base - spikes.detach() * base
             case Reset.SUBTRACT:
                 base = base - (spikes.detach() - reset) * theta
+            case Reset.SUBTRACT_AT_ONCE:
+                base = base - spikes.detach() * theta
+        base = base if self.floor is None else torch.maximum(base, self.floor)
         return State(spikes, current, base, adaptation), u
 
     def trained(self) -> Iterator[tuple[str, Node]]:

@@ -154,6 +154,7 @@ def misfits(network: Network, options: AdditiveOptions) -> Iterator[Finding]:
         for fits, what, why in (
             (node.reset is Reset.ZERO or not looped, f"reset {node.reset.value}", "NEST's STDP has no such neurons"),
             (node.alpha is None, "a synaptic current", "compiled for neurons without"),
+            (node.beyond_plain is None, node.beyond_plain or "", "the simulators' models have none that learns"),
             (node.gain is None, "a gain of its own", "lowering folds gains into weights; this one is per neuron"),
             (np.unique(node.beta).size == 1, "neurons that decay differently", "features are of one kind"),
             (

@@ -173,6 +173,7 @@ def misfits(network: Network, options: EpisodicOptions) -> Iterator[Finding]:
             (drawn or not feeds_itself(recurrent), "neurons that feed themselves", "NEST's e-prop has none"),
             (node.alpha is None, "a synaptic current", "the models' neurons have none"),
             (node.adaptation is None, "an adaptive threshold", "it is compiled for neurons without"),
+            (node.beyond_plain is None, node.beyond_plain or "", "the simulators' models have none that learns"),
             (node.gain is None, "a gain of its own", "lowering folds gains into weights; this one is per neuron"),
             (np.unique(node.beta).size == 1, "neurons that decay differently", "one trace serves a layer"),
             (0 < float(node.beta.flat[0]) < 1, f"beta {float(node.beta.flat[0]):g}", "it leaks, in some time"),

@@ -265,6 +265,7 @@ def _neuron_misfits(name: str, node: LIF, finding: Callable[[str, str, str], Fin
     for fits, what, why in (
         (node.alpha is None, "a synaptic current", "the backend's competing neurons have no state for one"),
         (node.adaptation is None, "an adaptive threshold", "homeostasis is what moves thresholds here"),
+        (node.beyond_plain is None, node.beyond_plain or "", "competing neurons fire once, above their threshold"),
         (node.gain is None, "a gain of its own", "lowering folds gains into weights; this one is per neuron"),
         (np.unique(node.beta).size == 1, "neurons that decay differently", "competing neurons are of one kind"),
     ):

@@ -165,7 +165,9 @@ def _neuron_misfits(network: Network, name: str, finding: Callable[[str, str, st
     node = network.populations[name]
     if node.alpha is not None or node.adaptation is not None or node.gain is not None:
         yield finding(name, "a synaptic current, an adaptive threshold or a gain", "rates settle without them")
-    if node.reset is not Reset.SUBTRACT_NEXT_STEP:
+    if node.beyond_plain is not None:
+        yield finding(name, node.beyond_plain, "what learns fires once in a step, above its threshold")
+    elif node.reset is not Reset.SUBTRACT_NEXT_STEP:
         yield finding(name, f"the reset {node.reset}", "a rate is what was heard divided by what a spike subtracts")
     parameters = [node.beta, node.threshold]
     parameters += [map_.data for map_ in _diagonals(network, name)]

@@ -18,7 +18,7 @@ import numpy as np
 
 from neurodeploy.errors import Finding, UnsupportedError, UsageError, raise_all
 from neurodeploy.ir.network import Edge, Network
-from neurodeploy.ir.nodes import LIF, Input, InputKind, Linear
+from neurodeploy.ir.nodes import LIF, Firing, Input, InputKind, Linear
 from neurodeploy.ir.onchip import (
     DECOLLE,
     EPROP,
@@ -220,7 +220,8 @@ def chain(network: Network, plastic: tuple[str, ...]) -> Network:
     if not isinstance(node, LIF):
         return network
     nodes = {name: each for name, each in network.nodes.items() if name in inside}
-    nodes[before] = Input(node.shape, InputKind.SPIKES, 0.0, 1.0)
+    kind = InputKind.GRADED if node.firing is Firing.MULTIPLE else InputKind.SPIKES
+    nodes[before] = Input(node.shape, kind)
     return replace(network, nodes=nodes, edges=edges, input=before, deviations=())
 
 
@@ -274,6 +275,8 @@ def _neuron_misfits(name: str, node: LIF, finding: Callable[[str, str, str], Fin
             "its eligibility needs variables per synapse that follow the neuron's past, which the engine's tags do not"
         )
         yield finding(name, "an adaptive threshold", why)
+    if node.beyond_plain is not None:
+        yield finding(name, node.beyond_plain, "neurons that learn fire once in a step, above their threshold")
     if node.gain is not None:
         yield finding(name, "a gain of its own", "lowering folds gains into weights; this one is per neuron")
     if np.unique(node.beta).size != 1 or not 0 < float(node.beta.flat[0]) < 1:

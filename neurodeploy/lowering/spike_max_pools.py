@@ -13,7 +13,7 @@ import numpy as np
 
 from neurodeploy.errors import Finding, UnsupportedError, raise_all
 from neurodeploy.ir.network import Edge, Network
-from neurodeploy.ir.nodes import LIF, Conv, InputKind, MaxPool, Reset
+from neurodeploy.ir.nodes import LIF, Conv, Firing, InputKind, MaxPool, Reset
 from neurodeploy.lowering.rewiring import exchange
 
 
@@ -38,7 +38,9 @@ def _reads_spikes(network: Network, name: str) -> bool:
     node = network.nodes[sources[0]]
     if sources[0] == network.input:
         return network.input_node.kind is InputKind.SPIKES
-    return isinstance(node, LIF) or (isinstance(node, MaxPool) and _reads_spikes(network, sources[0]))
+    if isinstance(node, LIF):
+        return node.firing is not Firing.MULTIPLE
+    return isinstance(node, MaxPool) and _reads_spikes(network, sources[0])
 
 
 def _as_logical_or(network: Network, name: str, pool: MaxPool) -> Network:

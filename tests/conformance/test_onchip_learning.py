@@ -25,7 +25,7 @@ SHAPES = [
     {"recurrent": True},
     {"sizes": (16, 12, 9, 4), "recurrent": True},
     {"bias": 0.05},
-    *({"reset": reset} for reset in Reset if reset is not Reset.SUBTRACT_NEXT_STEP),
+    *({"reset": reset} for reset in Reset if reset not in (Reset.SUBTRACT_NEXT_STEP, Reset.SUBTRACT_AT_ONCE)),
     {"beta": 0.75},
     {"options": LOCAL},
     {"options": LOCAL, "recurrent": True, "bias": 0.05},

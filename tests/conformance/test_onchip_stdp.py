@@ -24,7 +24,7 @@ SHAPES = [
     {},
     {"beta": 0.75},
     {"sizes": (16, 5, 4)},
-    *({"reset": reset} for reset in Reset if reset is not Reset.SUBTRACT_NEXT_STEP),
+    *({"reset": reset} for reset in Reset if reset not in (Reset.SUBTRACT_NEXT_STEP, Reset.SUBTRACT_AT_ONCE)),
 ]
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from neurodeploy.engine.fast import fits_kernels, run_fast
 from neurodeploy.engine.reference import WRAP, State, decay, neuron_step, run_reference, saturate, wrap
 from neurodeploy.evaluation.activity import count
-from neurodeploy.ir.nodes import InputKind, Reset
+from neurodeploy.ir.nodes import Firing, InputKind, Reset
 from neurodeploy.ir.program import STATE_MAX, DenseSynapses, InputPort, Neuron, Population, Program, Projection
 from tests.property.random_programs import payload, programs
 
@@ -102,6 +102,7 @@ def test_threshold_is_strict(activation: int, fires: bool) -> None:
         (Reset.ZERO_NEXT_STEP, [1, 0, 1], [160, 0, 160]),
         (Reset.SUBTRACT_NEXT_STEP, [1, 1, 1], [160, 220, 280]),
         (Reset.SUBTRACT, [1, 1, 1], [60, 120, 180]),
+        (Reset.SUBTRACT_AT_ONCE, [1, 1, 1], [60, 120, 180]),
     ],
 )
 def test_every_reset_by_hand(reset: Reset, fired: list[int], membranes: list[int]) -> None:
@@ -115,6 +116,34 @@ def test_every_reset_by_hand(reset: Reset, fired: list[int], membranes: list[int
     spikes, voltages = [], []
     for _ in range(3):
         spikes.append(int(neuron_step(cell, state, np.array([160]))[0]))
+        voltages.append(int(state.v[0]) // 64)
+    assert (spikes, voltages) == (fired, membranes)
+
+
+@pytest.mark.parametrize(
+    ("firing", "most", "reset", "fired", "membranes"),
+    [
+        (Firing.ABOVE, 1, Reset.SUBTRACT_AT_ONCE, [1, 0, 1, 1, 0], [150, 100, 200, 100, -50]),
+        (Firing.REACHED, 1, Reset.SUBTRACT_AT_ONCE, [1, 1, 1, 1, 0], [150, 0, 100, 0, -50]),
+        (Firing.MULTIPLE, 255, Reset.SUBTRACT_AT_ONCE, [2, 0, 2, 0, 0], [50, 0, 0, 0, -50]),
+        (Firing.MULTIPLE, 255, Reset.SUBTRACT_NEXT_STEP, [2, 0, 2, 0, 0], [250, 0, 200, 0, -50]),
+        (Firing.MULTIPLE, 255, Reset.ZERO, [2, 0, 1, 0, 0], [0, -50, 0, 0, -50]),
+        (Firing.MULTIPLE, 255, Reset.ZERO_NEXT_STEP, [2, 0, 2, 0, 0], [250, 0, 200, 0, -50]),
+        (Firing.MULTIPLE, 1, Reset.SUBTRACT_AT_ONCE, [1, 1, 1, 1, 0], [150, 0, 100, 0, -50]),
+    ],
+)
+def test_every_firing_by_hand(firing: Firing, most: int, reset: Reset, fired: list[int], membranes: list[int]) -> None:
+    """Threshold 100, no leak, inputs of 250, -50, 200, 0 and -400, a floor of -50: worked out on paper.
+
+    MULTIPLE, SUBTRACT_AT_ONCE: 250 holds two thresholds and keeps 50; 50 - 50 is silence; 200 holds two and keeps 0;
+    -400 sinks to the floor.
+    """
+    cell = Neuron(np.array(4096), np.array(0), np.array(100), np.zeros(1, np.int64), 0, reset)
+    cell = replace(cell, firing=firing, most=most, floor=np.array(-50))
+    state = State(np.zeros(1, np.int64), np.zeros(1, np.int64))
+    spikes, voltages = [], []
+    for activation in (250, -50, 200, 0, -400):
+        spikes.append(int(neuron_step(cell, state, np.array([activation]))[0]))
         voltages.append(int(state.v[0]) // 64)
     assert (spikes, voltages) == (fired, membranes)
 

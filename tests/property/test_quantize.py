@@ -15,13 +15,17 @@ from neurodeploy.engine.fast import run_fast
 from neurodeploy.engine.real import run_real
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.ir.network import Edge, Network
-from neurodeploy.ir.nodes import LIF, Conv, Input, InputKind, Linear, Reset
+from neurodeploy.ir.nodes import LIF, Conv, Firing, Input, InputKind, Linear, Reset
 from neurodeploy.ir.program import STATE_MAX, STATE_SHIFT, Program
 from neurodeploy.lowering import lower
 
 
-def network(seed: int, reset: Reset, synaptic: bool, recurrent: bool, graded: bool) -> Network:
-    """Return a random two-layer network with ordinary parameters, optionally recurrent."""
+def network(seed: int, reset: Reset, synaptic: bool, recurrent: bool, graded: bool, beyond: bool = False) -> Network:
+    """Return a random two-layer network with ordinary parameters, optionally recurrent.
+
+    beyond: its neurons fire at the threshold or several times, perhaps with a floor; snnTorch's undelayed subtraction
+    is of neurons that do not.
+    """
     rng = np.random.default_rng(seed)
     inputs, hidden = int(rng.integers(4, 40)), int(rng.integers(3, 20))
     alpha = np.array(rng.uniform(0.2, 0.9)) if synaptic else None
@@ -37,11 +41,22 @@ def network(seed: int, reset: Reset, synaptic: bool, recurrent: bool, graded: bo
     if recurrent:
         nodes["loop"] = Linear(rng.normal(size=(hidden, hidden)) * 0.3, rng.normal(size=hidden) * 0.01)
         edges += [Edge("lif1", "loop", 1), Edge("loop", "lif1")]
+    if beyond:
+        for name in ("lif1", "lif2"):
+            firing = Firing.ABOVE if reset is Reset.SUBTRACT else list(Firing)[rng.integers(3)]
+            floor = np.array(-rng.uniform(0, 1.5)) if rng.random() < 0.7 else None
+            nodes[name] = replace(nodes[name], firing=firing, floor=floor)
     return Network(nodes, tuple(edges), "in", "lif2")
 
 
 networks = st.builds(
-    network, st.integers(0, 2**32 - 1), st.sampled_from(Reset), st.booleans(), st.booleans(), st.booleans()
+    network,
+    st.integers(0, 2**32 - 1),
+    st.sampled_from(Reset),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
 )
 
 
@@ -63,6 +78,7 @@ def dequantized(net: Network, program: Program) -> Network:
             beta=1 - n.dv / 4096,
             threshold=n.vth / population.scale,
             alpha=None if node.alpha is None else 1 - n.du / 4096,
+            floor=None if n.floor is None else n.floor / population.scale,
         )
     return replace(net, nodes=nodes)
 
@@ -80,6 +96,8 @@ def test_registers_are_in_range(net: Network) -> None:
         assert n.du.max() <= 4096
         assert n.vth.min() >= 1
         assert n.vth.max() < 1 << 17
+        assert n.floor is None or -(1 << 17) < n.floor.min() <= n.floor.max() <= 0
+        assert 1 <= n.most <= 255
         assert np.abs(n.bias_mantissa).max() <= 4095
         assert 0 <= n.bias_exponent <= 7
     for projection in program.projections:
@@ -124,6 +142,9 @@ def test_quantizing_what_was_dequantized_changes_nothing(net: Network) -> None:
             np.testing.assert_array_equal(getattr(after.neuron, field), getattr(before.neuron, field))
         half = 0.5 if ratio[before.name] < 1 else 0.0
         np.testing.assert_allclose(after.neuron.vth, before.neuron.vth * ratio[before.name], rtol=0, atol=half)
+        if before.neuron.floor is not None:
+            floor = before.neuron.floor * ratio[before.name]
+            np.testing.assert_allclose(after.neuron.floor, floor, rtol=0, atol=half)
         old, new = (p.neuron.bias_mantissa.astype(int) << p.neuron.bias_exponent for p in (before, after))
         np.testing.assert_allclose(new, old * ratio[before.name], rtol=0, atol=half)
 

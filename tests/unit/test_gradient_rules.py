@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import snntorch
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, cross_entropy
 
+from neurodeploy.errors import UnsupportedError
 from neurodeploy.ir.network import Network
-from neurodeploy.ir.nodes import Input, InputKind, Reset
+from neurodeploy.ir.nodes import LIF, Firing, Input, InputKind, Linear, Reset
 from neurodeploy.learning.architectures import Neurons, build
 from neurodeploy.learning.bptt import BPTT, Options
 from neurodeploy.learning.dfa import DFA
@@ -86,6 +88,44 @@ def test_a_layer_fires_what_the_network_means(adaptation: tuple[float, float] | 
             fired.append(y)
     assert expected.spikes[meant.output].sum() > 4
     assert torch.cat(fired).numpy().astype("uint8").tolist() == expected.spikes[meant.output].tolist()
+
+
+@pytest.mark.parametrize("firing", list(Firing))
+@pytest.mark.parametrize("reset", [reset for reset in Reset if reset is not Reset.SUBTRACT])
+def test_firing_and_floor_mean_the_same_in_every_engine(firing: Firing, reset: Reset) -> None:
+    """Real numbers, PyTorch in float64 and the layers that learn fire the same; the last know no graded spikes.
+
+    Weights and decays are multiples of 1/8, so that membranes reach thresholds and floors exactly.
+    """
+    from neurodeploy.engine.real import run_real
+    from neurodeploy.frontends.source import run_source
+
+    meant = build("7", Input((6,), InputKind.SPIKES), CLASSES, Neurons(beta=0.5, threshold=0.5, reset=reset), seed=2)
+    nodes = {
+        name: replace(node, firing=firing, floor=np.array(-0.25))
+        if isinstance(node, LIF)
+        else replace(node, weight=np.round(8 * 2 * node.weight) / 8, bias=None)
+        if isinstance(node, Linear)
+        else node
+        for name, node in meant.nodes.items()
+    }
+    meant = replace(meant, nodes=nodes)
+    x = spikes()
+    theirs, (ours, _) = run_source(meant, x.numpy(), record_states=True, dtype="float64"), run_real(meant, x.numpy())
+    for name in meant.populations:
+        assert ours.spikes[name].tolist() == theirs.spikes[name].tolist()
+        assert ours.voltages[name].min() == -0.25
+    assert (ours.spikes["lif1"].max() > 1) == (firing is Firing.MULTIPLE)
+    assert np.any(theirs.voltages["lif1"] == 0.5) or reset is not Reset.NONE
+    if firing is Firing.MULTIPLE:
+        with pytest.raises(UnsupportedError, match="ND070"):
+            BPTT(meant, Options(), seed=0)
+        return
+    made = BPTT(meant, Options(), seed=0)
+    y = x.float()
+    for state, layer in zip(made.net.rest(SAMPLES), made.net, strict=True):
+        y = layer.run(layer.drive(y), state, made.fire)[0].spikes.detach()
+    assert y.numpy().astype("uint8").tolist() == theirs.spikes[meant.output].tolist()
 
 
 @pytest.mark.parametrize("reset", list(Reset))

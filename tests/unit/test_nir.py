@@ -391,8 +391,9 @@ def test_another_dt_than_the_writers_is_the_users(tmp_path: Path) -> None:
 def test_every_setting_that_nobody_stated_is_recorded(tmp_path: Path) -> None:
     path = write(tmp_path, *chain(nir.Linear(np.eye(3)), cuba(3), shape=(3,), out=(3,)))
     told = [d.what.split(" ")[0] for d in load_nir(path, DT).deviations]
-    assert told == ["discretization", "reset", "current"]
+    assert told == ["discretization", "reset", "firing", "floor", "current"]
     stated = {"discretization": "euler", "reset": "subtract_next_step", "current": "same_step", "gain": "unit"}
+    stated |= {"firing": "above", "floor": "none"}
     network = load_nir(path, DT, stated)
     assert network.deviations == ()
     (neuron,) = network.populations.values()
@@ -618,3 +619,42 @@ def test_hundreds_of_maps_in_a_row_are_refused(tmp_path: Path) -> None:
     nodes = chain(*(nir.Scale(np.ones(1)) for _ in range(900)), nir.Threshold(np.ones(1)), shape=(1,), out=(1,))
     with pytest.raises(NeurodeployError, match="ND033"):
         load_nir(write(tmp_path, *nodes))
+
+
+def test_firing_and_floor_are_settings_and_a_floor_is_a_voltage(tmp_path: Path) -> None:
+    """v is counted from v_reset, and so are threshold and floor: -2.5 V are 2 below a reset to -0.5 V."""
+    node = nir.LIF(*(np.full(3, each) for each in (5e-3, 1.0, 0.0)), np.full(3, 1.5), v_reset=np.full(3, -0.5))
+    path = write(tmp_path, *chain(nir.Linear(np.eye(3)), node, shape=(3,), out=(3,)))
+    stated = {"start": "reset", "firing": "multiple"}
+    for floor, expected in (("none", None), ("minus_threshold", -1.0), ("-2.5", -2.0)):
+        (neuron,) = load_nir(path, DT, stated | {"floor": floor}).populations.values()
+        found = None if neuron.floor is None else np.unique(neuron.floor).item()
+        assert (neuron.firing, neuron.threshold.tolist(), found) == ("multiple", [2.0] * 3, expected)
+
+
+@pytest.mark.parametrize(
+    ("settings", "code"),
+    [
+        ({"floor": "0.5"}, "ND043"),
+        ({"floor": "nan"}, "ND043"),
+        ({"floor": "-inf"}, "ND043"),
+        ({"firing": "twice"}, "ND043"),
+        ({"reset": "subtract", "firing": "multiple"}, "ND043"),
+        ({"floor": "0"}, "ND042"),
+        ({"floor": "-0.2"}, "ND042"),
+    ],
+)
+def test_a_floor_above_the_start_or_a_firing_that_a_reset_excludes_is_refused(
+    tmp_path: Path, settings: dict[str, str], code: str
+) -> None:
+    node = nir.LIF(*(np.full(3, each) for each in (5e-3, 1.0, 0.0)), np.full(3, 1.5), v_reset=np.full(3, -0.5))
+    path = write(tmp_path, *chain(nir.Linear(np.eye(3)), node, shape=(3,), out=(3,)))
+    with pytest.raises(NeurodeployError, match=code):
+        load_nir(path, DT, {"start": "reset"} | settings)
+
+
+def test_a_threshold_of_zero_cannot_be_counted(tmp_path: Path) -> None:
+    node = nir.IF(np.ones(3), np.zeros(3))
+    path = write(tmp_path, *chain(nir.Linear(np.eye(3)), node, shape=(3,), out=(3,)))
+    with pytest.raises(NeurodeployError, match="ND042"):
+        load_nir(path, semantics={"firing": "multiple"})

@@ -16,11 +16,25 @@ from neurodeploy.engine.plastic import learn
 from neurodeploy.engine.real import run_real
 from neurodeploy.errors import UnsupportedError, UsageError
 from neurodeploy.ir.network import Edge
-from neurodeploy.ir.nodes import InputKind, Linear
+from neurodeploy.ir.nodes import Firing, InputKind, Linear, Reset
+from neurodeploy.lowering import additive, episodic, phased, plastic
 from neurodeploy.lowering.paired import RSTDPOptions, STDPOptions, coefficient, program, with_weights
 from tests.paired_programs import STEPS, integer, network, real, samples
 from tests.plastic_programs import network as chain_of
 
+BEYOND = {
+    "counting": {"firing": Firing.MULTIPLE},
+    "at the threshold": {"firing": Firing.REACHED},
+    "floor": {"floor": np.array(-1.0)},
+    "subtraction": {"reset": Reset.SUBTRACT_AT_ONCE},
+}
+"""Changes of a neuron that no learning kind of any target knows, and what is said of them."""
+BEYOND_WORDS = {
+    "counting": "firing multiple",
+    "at the threshold": "firing reached",
+    "floor": "a floor under the membrane",
+    "subtraction": "reset subtract_at_once",
+}
 STILL = STDPOptions(initial="trained", pause=1)
 
 
@@ -88,6 +102,8 @@ def misfit(change: str):
         nodes["fc1"] = replace(nodes["fc1"], bias=np.ones(12))
     elif change == "current":
         nodes["lif1"] = replace(nodes["lif1"], alpha=np.array(0.5))
+    elif change in BEYOND:
+        nodes["lif1"] = replace(nodes["lif1"], **BEYOND[change])
     elif change == "graded":
         nodes["input"] = replace(nodes["input"], kind=InputKind.GRADED)
     elif change == "recurrent output":
@@ -99,11 +115,24 @@ def misfit(change: str):
 
 
 @pytest.mark.parametrize(
-    "change", ["no inhibition", "bias", "current", "recurrent output", "output thresholds", "graded"]
+    "change", ["no inhibition", "bias", "current", "recurrent output", "output thresholds", "graded", *BEYOND]
 )
 def test_what_does_not_fit_is_refused(change):
     with pytest.raises(UnsupportedError, match="ND146"):
         program(misfit(change), STEPS, STILL)
+
+
+@pytest.mark.parametrize("change", BEYOND)
+def test_no_rule_learns_with_neurons_of_which_no_target_has_a_learning_kind(change):
+    other = misfit(change)
+    told = BEYOND_WORDS[change]
+    for found in (
+        plastic.misfits(other),
+        phased.misfits(other),
+        episodic.misfits(other, episodic.EpisodicOptions()),
+        additive.misfits(other, additive.AdditiveOptions()),
+    ):
+        assert told in [finding.what for finding in found]
 
 
 def test_a_deeper_chain_is_refused():

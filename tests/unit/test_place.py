@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from neurodeploy.backends.loihi2.place import RESOURCES, place, touched
 from neurodeploy.engine.reference import deliver
-from neurodeploy.errors import CapacityError, ProfileError
+from neurodeploy.errors import CapacityError, ProfileError, UnsupportedError
 from neurodeploy.hardware import load_profile, profile_from_tables
 from neurodeploy.ir.nodes import InputKind, Reset
 from neurodeploy.ir.program import (
@@ -43,6 +43,7 @@ def dense(inputs: int, neurons: int) -> Program:
 @settings(max_examples=25, deadline=None)
 def test_every_neuron_is_placed_once_within_limits(profile: str, seed: int, convolutional: bool) -> None:
     net = program(seed, Reset.ZERO, Reset.NONE, convolutional, True, False)
+    assume(profile == "loihi2-sim" or all(population.neuron.most == 1 for population in net.populations))
     placement = place(net, load_profile(profile))
     for population in net.populations:
         slices = [(s.start, s.stop) for s in placement.slots if s.population == population.name]
@@ -151,3 +152,12 @@ def test_a_limit_that_is_no_count_is_refused(value: object) -> None:
     tables["limits"]["core"]["neurons"]["value"] = value
     with pytest.raises(ProfileError, match="ND123"):
         profile_from_tables(tables, "mine.toml")
+
+
+def test_graded_spikes_of_a_population_need_a_chip_that_sends_them() -> None:
+    """Loihi 1's spikes carry no value, Loihi 2's 32 bits."""
+    nets = (program(seed, Reset.ZERO, Reset.NONE, False, False, False) for seed in range(100))
+    net = next(net for net in nets if max(population.neuron.most for population in net.populations) > 1)
+    assert place(net, load_profile("loihi2-sim")).cores
+    with pytest.raises(UnsupportedError, match="ND148"):
+        place(net, load_profile("loihi1-sim"))

@@ -15,7 +15,7 @@ from neurodeploy.engine.fast import run_fast
 from neurodeploy.engine.real import run_real
 from neurodeploy.evaluation import rounding
 from neurodeploy.evaluation.rounding import certify, follow, misdelivered, misrounded
-from neurodeploy.ir.nodes import InputKind, Reset
+from neurodeploy.ir.nodes import Firing, InputKind, Reset
 from neurodeploy.ir.program import STATE_SHIFT
 from neurodeploy.lowering import lower
 from tests.property.test_quantize import network
@@ -56,11 +56,15 @@ def test_membranes_stay_within_the_bound(
 
 
 @pytest.mark.parametrize("reset", Reset)
+@pytest.mark.parametrize("beyond", [False, True])
 @pytest.mark.parametrize("seed", range(6))
-def test_an_honest_program_is_certified(reset: Reset, seed: int) -> None:
-    """Whatever the reset, every decision of every layer lies within the bound and no parameter is misrounded."""
-    model = pipeline.compile(network(seed, reset, seed % 2 == 0, seed % 3 == 0, True), "loihi2-sim")
-    x = samples(model.source, seed, steps=20, count=8)
+def test_an_honest_program_is_certified(reset: Reset, beyond: bool, seed: int) -> None:
+    """Whatever the neurons, every decision of every layer lies within the bound and no parameter is misrounded."""
+    net = network(seed, reset, seed % 2 == 0, seed % 3 == 0, True, beyond)
+    x = samples(net, seed, steps=20, count=8)
+    lowered = lower(net)
+    program = quantize(lowered, run_real(lowered, x)[1])
+    model = replace(pipeline.compile(net, "loihi2-sim"), program=program)
     real = run_real(model.source, x)[0]
     outcome = certify(model, x, None, real, pipeline.run(model, pipeline.Samples("x", x, None)))
     assert outcome["misrounded"] == []
@@ -118,15 +122,37 @@ def test_a_lowering_that_changes_the_network_is_found(monkeypatch: pytest.Monkey
     assert line.startswith("lif1")
 
 
-@pytest.mark.parametrize("field", ["du", "dv", "vth", "bias_mantissa"])
+def test_a_graded_spike_that_counts_one_too_many_or_too_few_is_found() -> None:
+    """A payload one off, where the membrane lies between two thresholds: not by what rounding can do."""
+    nets = (network(seed, Reset.SUBTRACT_AT_ONCE, False, False, False, beyond=True) for seed in range(100))
+    net = next(net for net in nets if all(n.firing is Firing.MULTIPLE for n in net.populations.values()))
+    model = pipeline.compile(net, "loihi2-sim")
+    x = samples(model.source, 5, steps=20, count=8)
+    real, ours = run_real(model.source, x)[0], pipeline.run(model, pipeline.Samples("x", x, None))
+    assert certify(model, x, None, real, ours)["verified"]
+    followed = follow(lower(model.source), model.program, model.program.population("lif2"), x, ours, slice(None))
+    between = (followed.low + followed.bound < followed.membrane) & (followed.membrane < followed.high - followed.bound)
+    step, sample, neuron = np.argwhere(between & (ours.spikes["lif2"] == 2))[-1]
+    for off, expected in ((-1, 2), (1, 2)):
+        spikes = ours.spikes["lif2"].copy()
+        spikes[step, sample, neuron] = 2 + off
+        outcome = certify(model, x, None, real, replace(ours, spikes=ours.spikes | {"lif2": spikes}))
+        found = outcome["unexplained"][0]
+        assert (found["step"], found["sample"], found["neuron"]) == (step, sample, [neuron])
+        assert (found["expected"], found["actual"]) == (expected, 2 + off)
+
+
+@pytest.mark.parametrize("field", ["du", "dv", "vth", "bias_mantissa", "floor"])
 @pytest.mark.parametrize("off", [-1, 1])
 def test_every_register_one_off_is_named(field: str, off: int) -> None:
-    """Decays, thresholds and biases one unit away from the nearest."""
-    model = pipeline.compile(network(4, Reset.ZERO, True, False, False), "loihi2-sim")
+    """Decays, thresholds, floors and biases one unit away from the nearest."""
+    net = network(4, Reset.ZERO, True, False, False)
+    lif = replace(net.nodes["lif1"], floor=np.array(-0.7))
+    model = pipeline.compile(replace(net, nodes=net.nodes | {"lif1": lif}), "loihi2-sim")
     first = model.program.populations[0]
     changed = replace(first, neuron=replace(first.neuron, **{field: getattr(first.neuron, field) + off}))
     spoiled = replace(model, program=replace(model.program, populations=(changed, *model.program.populations[1:])))
-    names = {"du": "alpha", "dv": "beta", "vth": "threshold", "bias_mantissa": "bias"}
+    names = {"du": "alpha", "dv": "beta", "vth": "threshold", "bias_mantissa": "bias", "floor": "floor"}
     (line,) = misrounded(spoiled)
     assert line.startswith(f"lif1.{names[field]}")
 

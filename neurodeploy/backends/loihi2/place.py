@@ -13,7 +13,7 @@ from math import ceil, prod
 
 import numpy as np
 
-from neurodeploy.errors import CapacityError, Finding
+from neurodeploy.errors import CapacityError, Finding, UnsupportedError, raise_all
 from neurodeploy.hardware import HardwareProfile, Placement, Slot, utilization
 from neurodeploy.ir.program import ConvSynapses, DenseSynapses, Population, Program, Projection
 
@@ -31,9 +31,11 @@ def place(program: Program, profile: HardwareProfile) -> Placement:
     """Return a placement of `program` on the cores of `profile`.
 
     Raises:
+        UnsupportedError: ND148 for every population whose spikes carry more bits than the chip's.
         CapacityError: ND107 for every population of which not even one neuron fits a core, ND108 when all boards of
             the profile together have too few cores; `details["utilization"]` is the table so far.
     """
+    raise_all(UnsupportedError, _unsent(program, profile))
     available = {name: int(profile.value(f"limits.core.{name}")) for name in RESOURCES}
     assumed = tuple(f"limits.core.{name}" for name in RESOURCES if profile.datum(f"limits.core.{name}").uncertain)
     memory = _Memory.of(profile)
@@ -56,6 +58,19 @@ def place(program: Program, profile: HardwareProfile) -> Placement:
     if findings:
         raise CapacityError(*findings, utilization=utilization(placement))
     return placement
+
+
+def _unsent(program: Program, profile: HardwareProfile) -> list[Finding]:
+    """Say whose graded spikes the chip cannot send."""
+    findings = []
+    for population in program.populations:
+        bits = population.loihi.most.bit_length() if population.loihi.most > 1 else 0
+        if bits and bits > (carried := int(profile.value("numeric.graded_payload_bits"))):
+            why = f"spikes carry {carried} bits      ({profile.id}: numeric.graded_payload_bits)"
+            fix = "compile for loihi2-sim, or read the network with --semantics firing=above"
+            what = f"its neurons send up to {population.loihi.most} spikes a step, as graded spikes of {bits} bits"
+            findings.append(Finding("ND148", population.name, what, why, fix))
+    return findings
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 A membrane unit becomes `scale` state units, so that weight w, threshold theta and bias b of one population turn into
 
     mantissa = round(w x scale / 2^(1 + exponent))      |mantissa| <= 127
-    vth      = round(theta scale)                       vth < 2^17
+    vth      = round(theta scale)                       vth < 2^17, floor alike
     bias     = round(b scale 2^6)                       13-bit mantissa, 3-bit exponent
 
 with x the real value of one input payload (1 for spikes). The scale is the largest whose worst case stays inside the
@@ -26,7 +26,7 @@ from neurodeploy.backends.structure import latencies
 from neurodeploy.engine.real import Ranges
 from neurodeploy.errors import Change, Deviation, Finding, UnsupportedError, raise_all
 from neurodeploy.ir.network import Network
-from neurodeploy.ir.nodes import LIF, Conv, InputKind
+from neurodeploy.ir.nodes import LIF, Conv, Firing, InputKind
 from neurodeploy.ir.program import (
     DECAY_ONE,
     STATE_MAX,
@@ -44,6 +44,7 @@ MANTISSA_MAX = 127
 MANTISSA_MIN = -128
 """The one more that a source may have used."""
 VTH_MAX = (1 << 17) - 1
+FLOOR_MAX = STATE_MAX >> STATE_SHIFT
 BIAS_MANTISSA_MAX = 4095
 BIAS_EXPONENT_MAX = 7
 CURRENT_MAX = STATE_MAX - (2 << STATE_SHIFT)
@@ -59,7 +60,10 @@ NOT_KEPT = ("ND201", "ND202", "ND203", "ND204", "ND207")
 KEPT = 1e-9
 """How far an integer may be from itself after it was divided by its scale and multiplied by it again."""
 CALIBRATION_MARGIN = 2.0
-"""Headroom over the membrane seen on calibration data, when the worst case cannot be afforded."""
+"""Headroom over what was seen on calibration data: spikes of a step; the membrane, if its worst case is too much."""
+USUAL_MOST = 15
+"""Spikes of a neuron in a step when there are no calibration data: 4 bits of payload."""
+MOST_SPIKES = 255
 
 
 def quantize(network: Network, ranges: dict[str, Ranges] | None = None) -> Program:
@@ -74,20 +78,22 @@ def quantize(network: Network, ranges: dict[str, Ranges] | None = None) -> Progr
     raise_all(UnsupportedError, rules.check(network))
     port = input_port(network)
     latency = latencies(network)
+    most = {name: _most_spikes(node, ranges[name] if ranges else None) for name, node in network.populations.items()}
     populations, projections, deviations, findings = [], [], _input_deviations(port), []
     for name, node in network.populations.items():
-        feeds = feeds_of(network, name, port)
+        feeds = feeds_of(network, name, port, most)
         bias = total_bias(node, feeds)
         if node.grid is not None:
             scale, recorded = 1 / node.grid, []
         else:
-            chosen = choose_scale(node, feeds, bias, ranges[name] if ranges else None)
+            chosen = choose_scale(node, feeds, bias, ranges[name] if ranges else None, most[name])
             if chosen is None:
                 findings.append(_no_scale(network, name))
                 continue
             scale, headroom = chosen
             recorded = _headroom_deviation(network, name, scale, headroom, ranges)
-        neuron, rounding = _neuron(network, name, node, bias, scale)
+        recorded += _most_deviation(network, name, most[name], ranges)
+        neuron, rounding = _neuron(network, name, node, bias, scale, most[name])
         recorded += rounding
         populations.append(Population(name, node.shape, neuron, latency[name], scale))
         for feed in feeds:
@@ -169,8 +175,16 @@ class Headroom:
     safe: bool
 
 
+def _most_spikes(node: LIF, ranges: Ranges | None) -> int:
+    """Return how many spikes a neuron may send in a step: twice those seen, rounded up to a whole number of bits."""
+    if node.firing is not Firing.MULTIPLE:
+        return 1
+    wanted = USUAL_MOST if ranges is None else ceil(CALIBRATION_MARGIN * ranges.spikes)
+    return min(MOST_SPIKES, (1 << max(1, wanted.bit_length())) - 1)
+
+
 def choose_scale(
-    node: LIF, feeds: list[Feed], bias: np.ndarray, ranges: Ranges | None
+    node: LIF, feeds: list[Feed], bias: np.ndarray, ranges: Ranges | None, most: int = 1
 ) -> tuple[float, Headroom] | None:
     """Return (scale, headroom) for one population, or None when its numbers fit at no weight exponent.
 
@@ -179,7 +193,7 @@ def choose_scale(
     scale whose worst-case membrane fits; failing that the largest that leaves `CALIBRATION_MARGIN` over the calibrated
     membrane; failing that the smallest fine one. Without the worst case the headroom is unsafe and gets recorded.
     """
-    current, voltage = worst_case(node, feeds, bias, MANTISSA_MAX)
+    current, voltage = worst_case(node, feeds, bias, MANTISSA_MAX, most)
     strongest = max((feed.largest for feed in feeds), default=0.0) or 1.0
     theta, largest_bias = float(node.threshold.max()), float(np.abs(bias).max(initial=0))
     ceiling = min(
@@ -204,7 +218,9 @@ def choose_scale(
 # the integers
 
 
-def _neuron(network: Network, name: str, node: LIF, bias: np.ndarray, scale: float) -> tuple[Neuron, list[Deviation]]:
+def _neuron(
+    network: Network, name: str, node: LIF, bias: np.ndarray, scale: float, most: int
+) -> tuple[Neuron, list[Deviation]]:
     """Round one population's parameters; the deviations say by how much."""
     dv = _integers(DECAY_ONE * (1 - _flat(node.beta)), 0, DECAY_ONE - 1)
     alpha = np.zeros(()) if node.alpha is None else _flat(node.alpha)
@@ -215,11 +231,15 @@ def _neuron(network: Network, name: str, node: LIF, bias: np.ndarray, scale: flo
     exponent = max(0, ceil(log2(largest / BIAS_MANTISSA_MAX))) if largest > BIAS_MANTISSA_MAX else 0
     exponent = exponent if node.grid is None else STATE_SHIFT
     mantissa = _integers(bias_units / 2**exponent, -BIAS_MANTISSA_MAX, BIAS_MANTISSA_MAX)
-    neuron = Neuron(du, dv, vth, mantissa, exponent, node.reset, node.alpha is not None)
+    lowest = np.zeros(()) if node.floor is None else _flat(node.floor)
+    floor = None if node.floor is None else _integers(lowest * scale, -FLOOR_MAX, 0)
+    in_current = node.alpha is not None
+    neuron = Neuron(du, dv, vth, mantissa, exponent, node.reset, in_current, node.firing, floor, most)
     errors = (
         ("ND202", "membrane decay", np.abs((DECAY_ONE - dv) / DECAY_ONE - _flat(node.beta)), "fraction per step"),
         ("ND202", "current decay", np.abs((DECAY_ONE - du) / DECAY_ONE - alpha), "fraction per step"),
         ("ND203", "threshold", np.abs(vth / scale - _flat(node.threshold)), "membrane units"),
+        ("ND203", "floor", np.abs((0 if floor is None else floor) / scale - lowest), "membrane units"),
         ("ND204", "bias", np.abs((mantissa << exponent) / (scale * (1 << STATE_SHIFT)) - bias), "membrane units"),
         ("ND206", "state", np.array(1 / (scale * (1 << STATE_SHIFT))), "membrane units per step"),
     )
@@ -288,6 +308,13 @@ def _headroom_deviation(
     seen = f"{ranges[name].voltage:.3g} reached on calibration data" if ranges else "no calibration data given"
     what = f"the membrane saturates at {room:.3g} membrane units; worst case {headroom.voltage:.3g}, {seen}"
     return [Deviation("ND210", network.place(name), what, Change.ROUNDING, headroom.voltage, "membrane units")]
+
+
+def _most_deviation(network: Network, name: str, most: int, ranges: dict[str, Ranges] | None) -> list[Deviation]:
+    if network.populations[name].firing is not Firing.MULTIPLE:
+        return []
+    seen = f"{ranges[name].spikes} reached on calibration data" if ranges else "no calibration data given"
+    return [Deviation("ND216", network.place(name), f"at most {most} spikes a step; {seen}", Change.ROUNDING)]
 
 
 def _not_kept(rounded: Deviation, grid: float) -> Finding:

@@ -6,6 +6,9 @@ A membrane unit becomes `scale` millivolts, a power of two, so that weight w, th
     theta    = round(theta scale 2^15)           in s16.15, as beta is
     alpha    = round(alpha 2^32)
 
+where cells fire above theta; of neurons that fire at their threshold it is the number below, which on the machine's
+grid is the same.
+
 and biases into mantissas as weights do: they come from a source that fires in every step.
 
 The machine adds up a step's weights of one kind in 16 bits, which saturate. An exponent is therefore the smallest at
@@ -27,7 +30,7 @@ from neurodeploy.backends.structure import latencies
 from neurodeploy.engine.real import Ranges
 from neurodeploy.errors import Change, Deviation, UnsupportedError, raise_all
 from neurodeploy.ir.network import Network
-from neurodeploy.ir.nodes import LIF
+from neurodeploy.ir.nodes import LIF, Firing
 from neurodeploy.ir.program import S1615, U032, Cell, InputPort, Population, Program, Projection
 
 MANTISSA_MAX = (1 << 16) - 1
@@ -144,11 +147,12 @@ def _cell(node: LIF, bias: np.ndarray, scale: float, exponents: tuple[int, int])
     uniform = bias[:1].reshape(()) if np.unique(bias).size == 1 else bias
     return Cell(
         beta=_s1615(_flat(node.beta), S1615 - 1),
-        theta=_s1615(_flat(node.threshold) * scale),
+        theta=np.asarray(_s1615(_flat(node.threshold) * scale) - (node.firing is Firing.REACHED), np.int32),
         bias=_mantissas(uniform * scale, exponents),
         reset=node.reset,
         alpha=alpha,
         exponents=exponents,
+        firing=node.firing,
     )
 
 

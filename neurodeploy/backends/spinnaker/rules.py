@@ -12,7 +12,7 @@ import numpy as np
 from neurodeploy.backends.structure import paths_have_equal_length, thresholds_do_not_adapt
 from neurodeploy.errors import Finding
 from neurodeploy.ir.network import Network
-from neurodeploy.ir.nodes import InputKind, Reset
+from neurodeploy.ir.nodes import Firing, InputKind, Reset
 
 RESETS = (Reset.ZERO, Reset.ZERO_NEXT_STEP, Reset.SUBTRACT_NEXT_STEP)
 """What some simulator has a cell for: no refractory step, one, and the threshold subtracted in the next step."""
@@ -70,12 +70,30 @@ def resets_are_cells(network: Network) -> Iterator[Finding]:
             )
 
 
+def neurons_fire_once_and_sink(network: Network) -> Iterator[Finding]:
+    """A packet carries no value, and no cell has a floor."""
+    for name, node in network.populations.items():
+        if node.firing is Firing.MULTIPLE:
+            what, why = (
+                "fires several times a step",
+                "spikes are all that a SpiNNaker machine sends, and none is graded",
+            )
+            fix = "train with neurons that fire once a step, or compile for Loihi 2"
+            yield Finding("ND157", network.place(name), what, why, fix)
+        if node.floor is not None:
+            what, why = f"a floor of {float(node.floor.min()):g} under the membrane", "no PyNN cell has one"
+            yield Finding(
+                "ND157", network.place(name), what, why, "train without a lower bound, or compile for Loihi 2"
+            )
+
+
 RULES = (
     input_is_spikes,
     thresholds_are_positive,
     thresholds_do_not_adapt,
     states_leak,
     resets_are_cells,
+    neurons_fire_once_and_sink,
     paths_have_equal_length,
 )
 

@@ -2,7 +2,7 @@
 
 sPyNNaker's cells are set to a voltage by a spike. Where ND235 is allowed, a threshold that would be subtracted becomes
 a reset to zero: with a synaptic current in the next step, as snnTorch's Synaptic does it, otherwise at once, as its
-Leaky fires.
+Leaky fires; at once too where it was subtracted at once.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from neurodeploy.ir.network import Network
 from neurodeploy.ir.nodes import Reset
 
 CODE = "ND235"
+SUBTRACTING = (Reset.SUBTRACT_NEXT_STEP, Reset.SUBTRACT_AT_ONCE)
+LATE = Reset.ZERO_NEXT_STEP
 
 
 def substitute(network: Network, allow: Collection[str], inputs: np.ndarray | None) -> Network:
@@ -27,11 +29,11 @@ def substitute(network: Network, allow: Collection[str], inputs: np.ndarray | No
         allow: codes.
         inputs: calibration data (step, sample, *input shape) on which both networks are run, or None.
     """
-    subtracting = {name: node for name, node in network.populations.items() if node.reset is Reset.SUBTRACT_NEXT_STEP}
+    subtracting = {name: node for name, node in network.populations.items() if node.reset in SUBTRACTING}
     if CODE not in allow or not subtracting:
         return network
     changed = {
-        name: replace(node, reset=Reset.ZERO if node.alpha is None else Reset.ZERO_NEXT_STEP)
+        name: replace(node, reset=Reset.ZERO if node.alpha is None or node.reset is Reset.SUBTRACT_AT_ONCE else LATE)
         for name, node in subtracting.items()
     }
     other = replace(network, nodes={**network.nodes, **changed})
