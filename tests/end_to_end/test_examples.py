@@ -10,11 +10,12 @@ import sys
 
 import pytest
 
-from tests.cases import REPOSITORY
+from tests.cases import REPOSITORY, case
 
 SAYS = {
     "01_your_own_network.py": ("every spike and state: True", "by rounding only:             True"),
     "02_embed_in_lava.py": ("Lava's network says",),
+    "06_lif_on_platforms.py": ("Each recording replayed", "Loihi 2, replayed in integers: 0 of 2000 values differ"),
     "05_embed_in_pynn.py": ("this is a           7", "brian2's network says 7"),
     "04_new_classes_on_chip.py": ("learned on chip from random weights", " 0 differ from Lava's learning engine"),
     "03_local_learning.py": ("e-prop, as a table", "by rounding: True\neprop", "by rounding: True\ndecolle"),
@@ -26,6 +27,8 @@ ARGUMENTS = {
     "eprop_in_lava/learn_digits.py": ["--limit", "20"],
     "stdp_on_lava/learn_features.py": ["--epochs", "3", "--figure", os.devnull],
 }
+RECORDINGS = {"06_lif_on_platforms.py": ("nir_paper", "01_lif")}
+"""What an example plays back, of the folder of cases."""
 EXAMPLES = REPOSITORY / "examples"
 
 
@@ -41,9 +44,16 @@ def said_by(example: str, *arguments: str) -> str:
     "example", sorted({str(path.relative_to(EXAMPLES)) for path in EXAMPLES.rglob("*.py")} - {"onchip/measure.py"})
 )
 def test_example(example: str) -> None:
+    if example in RECORDINGS:
+        case(*RECORDINGS[example])
     said = said_by(example, *ARGUMENTS.get(example, []))
     for words in SAYS[example]:
         assert words in said
+
+
+def test_without_recordings_the_example_says_what_it_needs(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("NEURODEPLOY_CASES", str(tmp_path))
+    assert "set NEURODEPLOY_CASES" in said_by("06_lif_on_platforms.py")
 
 
 def test_curves_are_drawn_from_the_committed_results(tmp_path) -> None:
