@@ -442,6 +442,9 @@ def evaluate(
     from neurodeploy import display, pipeline, summary
     from neurodeploy.artifact import load_artifact
 
+    if batch is not None and not neurobench:
+        why = "it is how many samples NeuroBench's source network sees at once; nothing else depends on it"
+        raise UsageError(Finding("ND408", "--batch", "--batch without --neurobench", why, "add --neurobench"))
     model = load_artifact(artifact)
     if data is None:
         data, limit = _usual_data(model), limit or USUAL_SAMPLES.get(on, USUAL_SAMPLES_OTHERWISE)

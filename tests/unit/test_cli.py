@@ -333,6 +333,7 @@ MISTAKES = {
     "unknown option": ("run model.ndc --data data.npz --fast", 2, "ND408"),
     "missing option": ("run model.ndc", 2, "ND408"),
     "missing target": ("compile model.pt", 2, "ND408"),
+    "batch of nothing": ("evaluate model.ndc --data data.npz --batch 3", 2, "ND408"),
     "limit of zero": ("run model.ndc --data data.npz --limit 0", 2, "ND408"),
     "not a shape": ("compile model.pt --target loihi2-sim --example-shape 7x", 2, "ND408"),
     "unknown executor": ("run model.ndc --data data.npz --on gpu", 2, "ND401"),
