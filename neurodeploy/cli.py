@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 VERBS = (
     "train",
     "benchmark",
+    "save",
     "compile",
     "run",
     "verify",
@@ -220,6 +221,45 @@ def benchmark(
     written = report.write(table, out)
     plain = report.summary(table) | {"folder": str(out), "written": [str(path) for path in written], "failed": failed}
     return Answer(plain, display.show_benchmark)
+
+
+@app.command()
+def save(
+    module: Annotated[
+        str, typer.Option("--module", metavar="NET.py:NAME", help="A class, a function that makes a module, or one.")
+    ],
+    input_shape: Annotated[
+        str, typer.Option("--input-shape", metavar="SHAPE", help="One sample at one step: 784 or 1x28x28.")
+    ],
+    state: Annotated[
+        Path | None, typer.Option("--state", metavar="STATE.pt", help="Its state_dict; a class needs one.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="MODEL.pt", help="The model file.")] = Path("model.pt"),
+    dt: Dt = None,
+    data: Annotated[
+        str | None, typer.Option("--data", metavar="DATA", help="Real input, which shows its range and its levels.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option("--steps", metavar="T", min=1, help="Steps per sample.")] = None,
+    encoding: Annotated[
+        str | None,
+        typer.Option("--encoding", metavar="KIND", help="With --steps: direct, rate, latency, rows, delta, frames."),
+    ] = None,
+    as_json: Json = False,
+) -> Answer:
+    """Record a module and its trained weights as a model file, which stands without the class."""
+    from neurodeploy import display, pipeline, summary
+
+    network = pipeline.save(
+        module,
+        out,
+        data=data,
+        steps=steps,
+        encoding=_encoding(encoding, steps),
+        weights=state,
+        example_shape=_shape(input_shape),
+        dt=dt,
+    )
+    return Answer({"model": str(out), **summary.of_network(network)}, display.show_saved)
 
 
 @app.command("compile")

@@ -312,6 +312,8 @@ EXPLANATIONS: dict[str, str] = {
     "excitatory weights and inhibition in place of what was trained. PyNN keeps weights that learn within 0 and w_max.",
     "ND157": "Packets of a SpiNNaker machine carry no value, so that a neuron cannot fire several times in a step, and "
     "no PyNN cell has a floor under its membrane. Compile for Loihi 2, which has both.",
+    "ND175": "`neurodeploy save -o` names the file that the module or its weights are read from, which the model would "
+    "replace. Nothing was written.",
     # ND2xx: numbers and substitutions
     "ND201": "Rounding, always recorded: a weight becomes twice an 8-bit signed mantissa times a power of two, one "
     "scale per population. The bound is the largest difference of any weight of the map. Loihi's mixed-sign weights "

@@ -157,6 +157,17 @@ def show_network(console: Console, plain: Plain) -> None:
     _show_deviations(console, plain)
 
 
+def show_saved(console: Console, plain: Plain) -> None:
+    """Print what was recorded and of what, and what to do with the file."""
+    show_network(console, plain)
+    for node in plain["nodes"]:
+        if node["origin"] is not None:
+            _line(console, f"recorded  {node['name']} <- {node['origin']}")
+    _line(console, f"\nwritten to {plain['model']}", "bold")
+    steps = "" if plain["encoding"] else "; with --steps T, if data by name are to be encoded"
+    _line(console, f"next      neurodeploy compile {plain['model']} --target loihi2-sim{steps}")
+
+
 def show_graph(console: Console, plain: Plain) -> None:
     """Print what was repaired in a NIR file, and the graph that came of it."""
     version = plain["version"] or "not stated"

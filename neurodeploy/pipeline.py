@@ -139,6 +139,43 @@ def load(model: str | Path, **loading: Any) -> Network:
     return import_module("neurodeploy.frontends").load(model, **loading)
 
 
+def save(
+    model: str | Path,
+    path: str | Path,
+    *,
+    data: str | Path | None = None,
+    steps: int | None = None,
+    encoding: datasets.Encoding | None = None,
+    **loading: Any,
+) -> Network:
+    """Write what `model` describes to `path` as `neurodeploy.save` does, whole or not at all, and return the network.
+
+    Args:
+        model: "file.py:Net" together with `weights`, or whatever else `frontends.load` reads.
+        data: real input (see `read_data`), whose first samples show its range and the grid it lies on.
+        steps, encoding: as `compile` takes them, to be recorded in the file.
+        loading: as in `compile`.
+
+    Raises:
+        UsageError: ND175 when `path` is the file of the weights, or of the module.
+        NeurodeployError: whatever keeps the module from being recorded, or the file from being written.
+    """
+    _refuse_overwriting(Path(path), (str(model).rpartition(":")[0] or str(model), loading.get("weights")))
+    network = _with_encoding(load(model, **loading), steps, encoding)
+    if data is not None:
+        samples = read_data(data, network.encoding, network.input_node.shape, CALIBRATION_SAMPLES)
+        network = _covering(network, samples)
+    import_module("neurodeploy.frontends.checkpoint").save_network(network, path)
+    return network
+
+
+def _refuse_overwriting(path: Path, sources: tuple[str | Path | None, ...]) -> None:
+    for source in sources:
+        if source is not None and path.exists() and Path(source).exists() and path.samefile(source):
+            why = "it would be replaced by the model that is read from it"
+            raise UsageError(Finding("ND175", str(path), "cannot be written over", why, "choose another -o"))
+
+
 def read_data(data: str | Path, encoding: dict | None, shape: tuple[int, ...], limit: int | None = None) -> Samples:
     """Return samples of `datasets.NAMES` (the test split, encoded as the model says) or from an .npz file.
 

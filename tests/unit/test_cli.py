@@ -32,6 +32,7 @@ RUN = sys.modules["neurodeploy.backends.loihi2.run"]
 VERBS = (
     "train",
     "benchmark",
+    "save",
     "compile",
     "run",
     "verify",
@@ -84,6 +85,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     rng = np.random.default_rng(2)
     inputs = rng.integers(0, 17, (STEPS, SAMPLES, 64)) / 16
     np.savez("data.npz", inputs=inputs, labels=rng.integers(0, CLASSES, SAMPLES))
+    Path("net.py").write_text(NET)
+    module = nn.Sequential()
+    module.fc, module.lif = nn.Linear(6, 3), Leaky(beta=0.9)
+    torch.save(module.state_dict(), "state.pt")
     return tmp_path
 
 
@@ -105,6 +110,7 @@ def call(here: Path, capsys: pytest.CaptureFixture[str]) -> Call:
 COMMANDS = {
     "train": "train --rule bptt --dataset digits -o model.pt",
     "benchmark": "benchmark --rule bptt --arch 8 --epochs 1 --experiment deployment --workers 1 -o results",
+    "save": "save --module net.py:Net --state state.pt --input-shape 6 -o saved.pt",
     "compile": "compile model.pt --target loihi2-sim",
     "run": "run model.ndc --on engine --data data.npz",
     "verify": "verify model.ndc --against engine --data data.npz",
@@ -168,14 +174,49 @@ class Net(nn.Module):
 
 def test_a_class_and_its_weights(call: Call, here: Path) -> None:
     """compile net.py:Net --weights; what the user's file prints does not reach standard output."""
-    Path("net.py").write_text(NET)
-    module = nn.Sequential()
-    module.fc, module.lif = nn.Linear(6, 3), Leaky(beta=0.9)
-    torch.save(module.state_dict(), "state.pt")
     code, out, err = call("compile net.py:Net --weights state.pt --example-shape 6 --target loihi2-sim --json")
     assert code == 0, err
     assert json.loads(out)["artifact"] == "net.ndc"
     assert "a user's file may print" in err
+
+
+def test_save_writes_the_module_as_a_model_file(call: Call) -> None:
+    """It says what was recorded of what and what comes next, and the file compiles without net.py."""
+    line = "save --module net.py:Net --state state.pt --input-shape 6 --dt 0.002 --encoding rate --steps 7 -o saved.pt"
+    code, out, err = call(line)
+    assert code == 0, err
+    assert 'recorded  lif <- snntorch.Leaky "net.lif"' in out
+    assert out.endswith("next      neurodeploy compile saved.pt --target loihi2-sim\n")
+    answer = json.loads(call(f"{line} --json")[1])
+    assert (answer["model"], answer["dt_s"], answer["encoding"]["steps"]) == ("saved.pt", 0.002, 7)
+    os.unlink("net.py")
+    assert call("compile saved.pt --target loihi2-sim")[0] == 0
+
+
+def test_save_learns_the_levels_of_graded_input_from_data(call: Call) -> None:
+    """Fifths up to 1.2; without data the input is spikes."""
+    line = "save --module net.py:Net --state state.pt --input-shape 6 --json"
+    assert json.loads(call(line)[1])["input"]["kind"] == "spikes"
+    np.savez("graded.npz", inputs=np.random.default_rng(0).integers(0, 7, (STEPS, SAMPLES, 6)) / 5)
+    read = json.loads(call(f"{line} --data graded.npz")[1])["input"]
+    assert (read["kind"], read["low"], read["high"], read["levels"]) == ("graded", 0.0, pytest.approx(1.2), 6)
+
+
+def test_save_is_whole_or_not_at_all(call: Call) -> None:
+    """A module that cannot be recorded, or data that do not fit, leave the old file as it was."""
+    before, kept = set(os.listdir()), Path("model.pt").read_bytes()
+    for more in ("--input-shape 5", "--input-shape 6 --data data.npz"):
+        assert call(f"save --module net.py:Net --state state.pt {more}")[0] in (2, 3)
+    assert set(os.listdir()) - {"__pycache__"} == before
+    assert Path("model.pt").read_bytes() == kept
+
+
+def test_save_does_not_write_over_what_it_reads(call: Call) -> None:
+    for source in ("state.pt", "net.py"):
+        kept = Path(source).read_bytes()
+        code, _, err = call(f"save --module net.py:Net --state state.pt --input-shape 6 -o ./{source}")
+        assert (code, "ND175" in err) == (2, True)
+        assert Path(source).read_bytes() == kept
 
 
 def test_what_was_allowed_is_on_every_report(call: Call) -> None:
