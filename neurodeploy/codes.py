@@ -113,10 +113,10 @@ EXPLANATIONS: dict[str, str] = {
     "the sign of the state at every step. State a shorter step with --dt, or --semantics discretization=exponential.",
     "ND040": "Recorded, always: NIR leaves something open, and it was read as stated here: as a recognized writer is "
     "known to mean it, or by the default. --semantics NAME=VALUE states another reading: discretization (euler, "
-    "exponential), gain (equation, unit), reset (zero, zero_next_step, subtract, subtract_next_step, subtract_at_once, "
-    "none), firing (above, reached, multiple), floor (none, minus_threshold, or a number), current (same_step, "
-    "step_before), start (zero, leak, reset). neurodeploy/ir/nodes.py and frontends/nir_semantics.py say what each "
-    "means; `neurodeploy infer-semantics` compares them on data.",
+    "exponential), gain (equation, unit, decayed), reset (zero, zero_next_step, subtract, subtract_next_step, "
+    "subtract_at_once, none), firing (above, reached, multiple), floor (none, minus_threshold, or a number), current "
+    "(same_step, step_before), start (zero, leak, reset). neurodeploy/ir/nodes.py and frontends/nir_semantics.py say "
+    "what each means; `neurodeploy infer-semantics` compares them on data.",
     "ND041": "The node has no counterpart here. Layers and decisions read spikes, so LI, CubaLI and I, which never "
     "spike, have none, and an output is a population of LIF, CubaLIF or IF. NIR 1.0.8 has no other types than those "
     "listed.",

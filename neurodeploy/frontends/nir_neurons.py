@@ -57,7 +57,9 @@ def neurons(record: Record, shape: Shape, reading: Reading, place: str) -> Neuro
     if record.kind == "CubaLIF":
         alpha = kept(record.array("tau_syn"), reading)
         gain = gain * (1 - alpha) * record.fields.get("w_in", 1.0)
-    unit = semantics.gain is Gain.UNIT
+    unit = semantics.gain is not Gain.EQUATION
+    if semantics.gain is Gain.DECAYED and alpha is not None:
+        unit, gain = False, alpha
     drift = np.zeros(shape) if record.kind == "IF" else (1 - beta) * (record.array("v_leak") - origin)
     bias = None
     if np.any(drift):

@@ -37,6 +37,8 @@ class Gain(StrEnum):
     """As the equation says: R (1 - what is kept), w_in (1 - what is kept) of a synaptic current, and R dt of an IF."""
     UNIT = "unit"
     """1, whatever R and w_in are."""
+    DECAYED = "decayed"
+    """1, and what enters a synaptic current decays in that step already: Rockpool's CubaLIF."""
 
 
 class Current(StrEnum):
@@ -267,21 +269,25 @@ def _unit_gain_at(record: Record, step: float) -> bool:
 
 
 def _rockpool(neurons: list[Record]) -> Convention | None:
-    """Return Rockpool's convention for LIF: R = (tau / dt) exp(-dt / tau), v = beta v + x.
+    """Return Rockpool's convention for LIF and CubaLIF: R = (tau / dt) exp(-dt / tau) of the membrane, and no w_in.
 
-    Any R above 1 gives some dt, so only a round one, of a single digit, counts as found.
+    Its steps are i = alpha (i + x), v = beta v + i, or v = beta v + x for LIF. Any R above 1 gives some dt, so only a
+    round one, of a single digit, counts as found.
     """
     from scipy.special import lambertw
 
-    if any(record.kind != "LIF" for record in neurons):
+    membranes = {"LIF": "tau", "CubaLIF": "tau_mem"}
+    if any(record.kind not in membranes or np.any(record.fields.get("w_in", 1.0) != 1) for record in neurons):
         return None
-    if any(np.any(record.array("r") <= 1) or np.any(record.array("tau") <= 0) for record in neurons):
+    taus = [record.array(membranes[record.kind]) for record in neurons]
+    gains = [record.array("r") for record in neurons]
+    if any(np.any(r <= 1) or np.any(tau <= 0) for r, tau in zip(gains, taus, strict=True)):
         return None
-    steps = np.concatenate(
-        [(record.array("tau") * np.real(lambertw(1 / record.array("r")))).reshape(-1) for record in neurons]
-    )
+    steps = np.concatenate([(tau * np.real(lambertw(1 / r))).reshape(-1) for r, tau in zip(gains, taus, strict=True)])
     step = float(f"{np.median(steps):.1g}")
     if not np.allclose(steps, step, SAME, 0):
         return None
     known: dict[str, StrEnum] = {"discretization": Discretization.EXPONENTIAL, "gain": Gain.UNIT}
+    if any(record.kind == "CubaLIF" for record in neurons):
+        known |= {"gain": Gain.DECAYED, "current": Current.SAME_STEP}
     return Convention("Rockpool", step, known, "R of every neuron is (tau / dt) exp(-dt / tau), as Rockpool writes it")

@@ -78,6 +78,18 @@ def test_recorded_membranes_and_spikes_are_met(
     assert np.abs(v - membrane / gain).max() < SINGLE_PRECISION
 
 
+def test_rockpools_file_that_nir_rejects_is_repaired() -> None:
+    """Its output has the shape of a batch; dt, decay and gain are in its numbers."""
+    import nir
+
+    path = case("nir_paper", "01_lif", "lif_rockpool.nir")
+    with pytest.raises(ValueError, match="type mismatch"):
+        nir.read(path)
+    network = load_nir(path)
+    assert [d.place for d in network.deviations if d.code == "ND037"] == ['lif_rockpool.nir: Output "output"']
+    assert network.dt_s == STEP_S
+
+
 @pytest.mark.parametrize("platform", ["exact", "nengo", "spinnaker2"])
 def test_recorded_spikes_are_met(platform: str) -> None:
     inputs, _, spikes = trace(platform)

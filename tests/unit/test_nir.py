@@ -347,6 +347,7 @@ def test_dt_is_asked_for_when_no_convention_fits(tmp_path: Path, random: np.rand
     assert "--dt" in refusal.value.findings[0].fix
 
 
+CUBA = ("tau_mem", "tau_syn", "r", "v_leak", "v_threshold", "w_in")
 CONVENTIONS: dict[str, tuple[nir.NIRNode, float | None]] = {
     "snnTorch": (nir.LIF(np.array([1e-3, 2e-3]), np.array([10.0, 20.0]), np.zeros(2), np.ones(2)), 1e-4),
     "SpikingJelly IF": (nir.IF(np.full(2, 1e4), np.ones(2)), 1e-4),
@@ -370,6 +371,41 @@ def test_a_writer_is_recognized_by_its_numbers(tmp_path: Path, writer: str) -> N
     assert any(d.code == "ND040" and d.change is Change.READING for d in network.deviations)
     if writer == "Rockpool":
         assert neuron.beta == pytest.approx(np.exp(-1e-3 / 0.02))
+
+
+def rockpool_cuba(tau_mem: np.ndarray, tau_syn: np.ndarray, theta: np.ndarray, dt: float) -> nir.CubaLIF:
+    """Return what Rockpool's to_nir makes of LIFTorch: in float32, without w_in, and without its bias."""
+    r = tau_mem * np.exp(-dt / tau_mem) / dt
+    given = {"tau_mem": tau_mem, "tau_syn": tau_syn, "r": r, "v_leak": 0 * r, "v_threshold": theta}
+    return nir.CubaLIF(**{name: value.astype(np.float32) for name, value in given.items()})
+
+
+def test_rockpools_synaptic_neuron_is_known_and_steps_as_there(tmp_path: Path, random: np.random.Generator) -> None:
+    """isyn = (isyn + x) exp(-dt/tau_syn); vmem = vmem exp(-dt/tau_mem) + isyn; what spikes loses its threshold."""
+    node = rockpool_cuba(random.uniform(5, 30, 3) * DT, random.uniform(2, 9, 3) * DT, random.uniform(1, 2, 3), DT)
+    weight = random.uniform(-0.1, 0.3, (3, 4))
+    path = write(tmp_path, *chain(nir.Linear(weight), node, shape=(4,), out=(3,)))
+    convention = recognized(repaired(path).graph)
+    assert convention is not None
+    assert (convention.writer, convention.dt_s) == ("Rockpool", pytest.approx(DT))
+    tau_mem, tau_syn, theta = (np.asarray(node.to_dict()[key], float) for key in ("tau_mem", "tau_syn", "v_threshold"))
+    inputs, isyn, vmem, expected = spikes(random, 4), np.zeros((SAMPLES, 3)), np.zeros((SAMPLES, 3)), []
+    for x in inputs:
+        isyn = (isyn + x @ weight.T) * np.exp(-DT / tau_syn)
+        vmem = vmem * np.exp(-DT / tau_mem) + isyn
+        assert np.all(vmem < 2 * theta)
+        expected.append(vmem >= theta)
+        vmem = vmem - expected[-1] * theta
+    assert 0.05 < np.mean(expected) < 0.95
+    assert np.array_equal(run(load_nir(path, semantics={"reset": "subtract"}), inputs)["n1"], expected)
+
+
+@pytest.mark.parametrize("changed", [{"w_in": np.full(2, 2.0)}, {"r": np.full(2, 7.0)}])
+def test_other_synaptic_neurons_are_not_taken_for_rockpools(tmp_path: Path, changed: dict[str, np.ndarray]) -> None:
+    node = rockpool_cuba(np.full(2, 2e-2), np.full(2, 5e-3), np.ones(2), DT)
+    other = nir.CubaLIF(**{name: changed.get(name, value) for name, value in vars(node).items() if name in CUBA})
+    path = write(tmp_path, *chain(nir.Linear(np.eye(2)), other, shape=(2,), out=(2,)))
+    assert recognized(repaired(path).graph) is None
 
 
 def test_a_convention_holds_for_all_neurons_or_for_none(tmp_path: Path) -> None:
