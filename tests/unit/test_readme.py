@@ -6,9 +6,11 @@ import re
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from neurodeploy import errors
+from tests.cases import case
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -71,3 +73,26 @@ def test_the_comparison_of_rules_repeats_the_measured_table() -> None:
         assert shown == [round(100 * (found.mean() or 0), 1) for found in sets]
     for rule, score in re.findall(r"^\| `(\w+)` \| [^|]+ \| ([\d.]+) ± [\d.]+ % \|$", README, re.MULTILINE):
         assert float(score) == round(100 * (accuracy.where(dataset="digits", rule=rule).mean() or 0), 1)
+
+
+NETWORKS = {
+    "N-MNIST, convolutional": ("02_cnn", ""),
+    "Braille, reset to zero": ("03_rnn", "_noDelay_bias_zero"),
+    "Braille, reset by subtraction": ("03_rnn", "_noDelay_noBias_subtract"),
+}
+"""Rows of the table of published accuracies: the folder and the ending of its files."""
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_the_published_accuracies_are_those_that_were_published(network: str) -> None:
+    """Every file of a platform is a cell, in percent of its two decimals, and every cell a file's."""
+    folder, ending = NETWORKS[network]
+    files = case("nir_paper", folder).glob(f"*_accuracy{ending}.npy")
+    published = {path.name.partition("_accuracy")[0]: float(np.load(path)) for path in files}
+    published.pop("s2_brian2", None)
+    (heading,) = [line for line in README.splitlines() if line.startswith("| network | sinabs |")]
+    (row,) = [line for line in README.splitlines() if line.startswith(f"| {network},")]
+    cells = zip(heading.split("|")[2:-1], row.split("|")[2:-1], strict=True)
+    shown = {name.strip().lower().replace("spinnaker2", "s2"): cell.strip() for name, cell in cells if cell.strip()}
+    percent = {name: value if value > 1 else 100 * value for name, value in published.items()}
+    assert shown == {name: f"{value:.2f}" for name, value in percent.items()}
