@@ -42,6 +42,7 @@ VERBS = (
     "emit",
     "map",
     "inspect",
+    "infer-semantics",
     "targets",
     "explain",
 )
@@ -98,7 +99,11 @@ ExampleShape = Annotated[
 Dt = Annotated[float | None, typer.Option("--dt", metavar="SECONDS", help="What one step stands for.")]
 Semantics = Annotated[
     list[str] | None,
-    typer.Option("--semantics", metavar="NAME=VALUE", help="What NIR leaves open, e.g. reset=subtract; repeatable."),
+    typer.Option(
+        "--semantics",
+        metavar="NAME=VALUE",
+        help="What NIR leaves open, e.g. reset=subtract; or a file of infer-semantics. Repeatable.",
+    ),
 ]
 TrustPickle = Annotated[bool, typer.Option("--trust-pickle", help="Open files that run code when opened.")]
 Data = Annotated[str, typer.Option("--data", metavar="DATA", help="A dataset's name (digits, mnist, ...), or an .npz.")]
@@ -308,7 +313,7 @@ def compile_model(
             example_shape=_shape(example_shape),
             dt=dt,
             trust_pickle=trust_pickle,
-            semantics=_semantics(semantics),
+            **_semantics(semantics),
         )
     path = save_artifact(compiled, out or _beside(model))
     return Answer({"artifact": str(path), **summary.of_model(compiled)}, display.show_compiled)
@@ -619,9 +624,49 @@ def inspect(
         dt=dt,
         allow=allow or (),
         trust_pickle=trust_pickle,
-        semantics=_semantics(semantics),
+        **_semantics(semantics),
     )
     return Answer(summary.of_network(network), display.show_network)
+
+
+@app.command("infer-semantics")
+def infer_semantics(
+    model: Annotated[Path, typer.Argument(metavar="MODEL.nir", help="A NIR graph.")],
+    data: Data,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE.json", help="For --semantics of compile.")
+    ] = None,
+    limit: Limit = None,
+    steps: Annotated[int | None, typer.Option("--steps", metavar="T", min=1, help="Steps per sample.")] = None,
+    encoding: Annotated[
+        str | None,
+        typer.Option("--encoding", metavar="KIND", help="With --steps, in place of the dataset's usual one."),
+    ] = None,
+    dt: Dt = None,
+    semantics: Annotated[
+        list[str] | None, typer.Option("--semantics", metavar="NAME=VALUE", help="What is known; repeatable.")
+    ] = None,
+    as_json: Json = False,
+) -> Answer:
+    """Find how a NIR graph was meant: its readings compared on labeled data."""
+    import json
+
+    from neurodeploy import display, inference
+
+    known = _semantics(semantics)
+    if known["inferred"] is not None:
+        what, why = f"--semantics {known['inferred']}", "this is what finds them"
+        raise UsageError(Finding("ND408", what, "a file of settings", why, "state what is known as NAME=VALUE"))
+    samples, used = inference.read_samples(model, data, _encoding(encoding, steps), steps, limit)
+    if out is not None:
+        _make_writable(out.resolve().parent)
+    with _progress("trying readings") as progress:
+        found = inference.infer(model, samples, dt=dt, semantics=known["semantics"], encoding=used, progress=progress)
+    plain = found.to_plain()
+    if out is not None:
+        with _whole(out) as unfinished:
+            unfinished.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
+    return Answer(plain | {"written": None if out is None else str(out)}, display.show_inference)
 
 
 @app.command()
@@ -809,10 +854,14 @@ def _encoding(kind: str | None, steps: int | None) -> Encoding | None:
     return Encoding(kind, steps)
 
 
-def _semantics(settings: list[str] | None) -> dict[str, str]:
-    """Return the settings of --semantics by name; what they may be, the reader says."""
-    pairs = [setting.partition("=") for setting in settings or ()]
-    return {name: value for name, _, value in pairs}
+def _semantics(settings: list[str] | None) -> dict[str, Any]:
+    """Return what --semantics says as `load` takes it: settings by name, or a file in which they are."""
+    files = [setting for setting in settings or () if "=" not in setting]
+    if len(files) > 1:
+        fix = "name one file; NAME=VALUE beside it goes before what it says"
+        raise UsageError(Finding("ND408", f"--semantics {files[1]}", "a second file", "one says it all", fix))
+    pairs = [setting.partition("=") for setting in settings or () if "=" in setting]
+    return {"semantics": {name: value for name, _, value in pairs}, "inferred": files[0] if files else None}
 
 
 def _shape(text: str | None) -> tuple[int, ...] | None:

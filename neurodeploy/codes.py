@@ -126,6 +126,8 @@ EXPLANATIONS: dict[str, str] = {
     "ND043": "The settings of --semantics are discretization, gain, reset, firing, floor, current and start, each with "
     "the values that `neurodeploy explain ND040` lists; reset=subtract, snnTorch's undelayed one, is of neurons that "
     "fire once and above their threshold. They are for NIR graphs only; other models say what they compute.",
+    "ND044": "What --semantics FILE.json names is what `neurodeploy infer-semantics` writes with -o, for this very NIR "
+    "file: its SHA-256 is compared. Infer them again, or state settings one by one.",
     # ND045-ND049: lava-dl's .net files
     "ND045": "The HDF5 file is not what lava-dl's export_hdf5 writes: numbered layers with arrays of whole numbers in "
     "the file itself. Export the network again.",
@@ -497,4 +499,8 @@ EXPLANATIONS: dict[str, str] = {
     "recordings and input of another origin are perturbed as they are.",
     "ND441": "What attacks do is counted in right decisions, so every sample needs a label, and each label has to be "
     "one of the output neurons, numbered from 0.",
+    "ND450": "Every combination of the settings that the NIR graph leaves open was tried, and none makes a network. "
+    "The first refusal is the reason given; `neurodeploy inspect` with the settings you know shows all of it.",
+    "ND451": "Semantics are inferred from decisions: each reading of the graph is run on the data and judged by how "
+    "many it decides rightly. Give data with labels, counted from 0, one per sample.",
 }

@@ -20,6 +20,7 @@ from neurodeploy.quantities import between, count, joule, span
 Plain = dict[str, Any]
 PREDICTIONS_SHOWN = 20
 EPOCHS_SHOWN = 8
+READINGS_SHOWN = 24
 UNBROKEN = ("code", "status")
 """Columns whose words are never parted."""
 LATE = " at t-1"
@@ -188,6 +189,46 @@ def show_graph(console: Console, plain: Plain) -> None:
     else:
         step = "time counted in steps" if convention["dt_s"] is None else f"dt {convention['dt_s']:g} s"
         _line(console, f"step      {step}: {convention['why']}")
+
+
+def show_inference(console: Console, plain: Plain) -> None:
+    """Print how well each reading of a NIR graph decides, and which one is chosen."""
+    data = plain["data"]
+    _line(console, f"{plain['file']} on {data['samples']:,} samples of {data['name']}", "bold")
+    shown = [each for each in plain["candidates"] if each["same_spikes_as"] is None]
+    names = [name for name in shown[0]["settings"] if len({each["settings"][name] for each in shown}) > 1]
+    timed = len({each["dt_s"] for each in shown}) > 1
+    table = _table(">accuracy", ">spikes", *names, *(["dt"] * timed), "default of")
+    for each in shown[:READINGS_SHOWN]:
+        mark = "" if each["as_good_as_best"] else " *"
+        values = [each["settings"][name] for name in names]
+        values += [f"{each['dt_s']:g}"] if timed else []
+        style = each["style"] or ""
+        table.add_row(f"{each['accuracy']:.1%}{mark}", f"{each['spikes_per_sample']:,.0f}", *values, style)
+    console.print(table)
+    twins = len(plain["candidates"]) - len(shown)
+    notes = [
+        (
+            any(not each["as_good_as_best"] for each in shown),
+            f"* below the best beyond chance (McNemar, {plain['significance']:.0%})",
+        ),
+        (len(shown) > READINGS_SHOWN, f"{len(shown) - READINGS_SHOWN} more are in --json"),
+        (twins > 0, f"{twins} fire the very spikes of one of these"),
+        (bool(plain["refused"]), f"{len(plain['refused'])} make no network: see --json"),
+    ]
+    for holds, note in notes:
+        if holds:
+            _line(console, f"          {note}")
+    chosen = plain["chosen"]
+    low, high = chosen["interval_95"]
+    settings = [f"{name}={value}" for name, value in chosen["settings"].items()]
+    _line(console, f"chosen    {', '.join(settings)}", "bold")
+    _line(console, f"          {chosen['accuracy']:.1%} right (95 % interval {low:.1%} to {high:.1%}): {chosen['why']}")
+    step = [] if chosen["dt_s"] is None else [f"--dt {chosen['dt_s']:g}"]
+    written = (
+        [f"--semantics {plain['written']}"] if plain["written"] else [*(f"--semantics {s}" for s in settings), *step]
+    )
+    _line(console, f"compile   neurodeploy compile {plain['file']} --target loihi2-sim {' '.join(written)}")
 
 
 def show_run(console: Console, plain: Plain) -> None:
@@ -586,7 +627,9 @@ def _show_layers(console: Console, layers: list[Plain]) -> None:
     table = _table("layer", ">neurons", "reset", "reads", "synapses", ">weights", ">bits", ">x2^", ">cores")
     for layer in layers:
         for i, projection in enumerate(layer["inputs"] or [None]):
-            own = (layer["name"], f"{layer['neurons']:,}", layer["reset"].replace("_", " ")) if i == 0 else ("",) * 3
+            fires = "" if layer["firing"] == "above" else f", fires {layer['firing']}"
+            reset = layer["reset"].replace("_", " ") + fires
+            own = (layer["name"], f"{layer['neurons']:,}", reset) if i == 0 else ("",) * 3
             cores = str(len(layer["cores"])) if i == 0 else ""
             table.add_row(*own, *_synapses(projection), cores)
     console.print(table)

@@ -26,6 +26,7 @@ from neurodeploy.ir.nodes import (
     LIF,
     AveragePool,
     Conv,
+    Firing,
     Input,
     Linear,
     MaxPool,
@@ -357,6 +358,7 @@ def _layer(model: CompiledModel, population: Population) -> Plain:
         "shape": list(population.shape),
         "neurons": population.size,
         "reset": neuron.reset.value,
+        "firing": neuron.firing.value,
         "latency_steps": population.latency_steps,
         "scale": population.scale,
         "numbers": _numbers(neuron),
@@ -373,6 +375,8 @@ def _numbers(neuron: Neuron | Cell) -> Plain:
         exponents: Plain = {"exponents": list(neuron.exponents)}
     else:
         spans = {"du": neuron.du, "dv": neuron.dv, "vth": neuron.vth, "bias_mantissa": neuron.bias_mantissa}
+        spans |= {} if neuron.floor is None else {"floor": neuron.floor}
+        spans |= {} if neuron.firing is not Firing.MULTIPLE else {"most": np.array(neuron.most)}
         exponents = {"bias_exponent": neuron.bias_exponent}
     return {name: [int(values.min()), int(values.max())] for name, values in spans.items()} | exponents
 
@@ -433,9 +437,9 @@ def _says(node: Node) -> str:
     match node:
         case LIF(_, beta, threshold, reset, alpha, gain):
             parts = [f"reset {reset.value}", f"beta {_span(beta)}", f"threshold {_span(threshold)}"]
-            parts += [
-                f"{name} {_span(value)}" for name, value in (("alpha", alpha), ("gain", gain)) if value is not None
-            ]
+            parts += [] if node.firing is Firing.ABOVE else [f"firing {node.firing.value}"]
+            others = (("floor", node.floor), ("alpha", alpha), ("gain", gain))
+            parts += [f"{name} {_span(value)}" for name, value in others if value is not None]
             return ", ".join(parts)
         case Input():
             return f"{node.kind.value}, {node.low:g} to {node.high:g}"

@@ -32,7 +32,10 @@ from neurodeploy.results import RunResult, decide
 
 @dataclass(frozen=True)
 class Ranges:
-    """The largest magnitudes one population's current and membrane reached, and the most spikes of a step."""
+    """The largest magnitudes one population's current and membrane reached, and the most spikes of a step.
+
+    Membranes count after the reset, or as high as several spikes of a step took them.
+    """
 
     current: float
     voltage: float
@@ -66,7 +69,7 @@ def run_real(
             now[name] = lif_step(node, states[name], x)
             spikes[name][step], voltages[name][step] = now[name], states[name].v
             peak_i[name] = max(peak_i[name], float(np.abs(states[name].i).max(initial=0)))
-            peak_v[name] = max(peak_v[name], float(np.abs(states[name].v).max(initial=0)))
+            peak_v[name] = max(peak_v[name], float(np.abs(states[name].v).max(initial=0)), _spent(node, now[name]))
         before = now
         if progress:
             progress(step + 1, steps)
@@ -79,6 +82,13 @@ def run_real(
     )
     most = {name: int(spikes[name].max(initial=0)) for name in populations}
     return result, {name: Ranges(peak_i[name], peak_v[name], most[name]) for name in populations}
+
+
+def _spent(node: LIF, spikes: np.ndarray) -> float:
+    """Return how high the membrane must have been for the most spikes of a step, where they are counted."""
+    if node.firing is not Firing.MULTIPLE:
+        return 0.0
+    return float((spikes * node.threshold.reshape(-1)).max(initial=0))
 
 
 def drives(network: Network, now: dict[str, np.ndarray], before: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

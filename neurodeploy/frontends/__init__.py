@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ def load(
     allow: Collection[str] = (),
     trust_pickle: bool = False,
     semantics: Mapping[str, str] | None = None,
+    inferred: str | Path | None = None,
 ) -> Network:
     """Return the network that `model` describes.
 
@@ -39,9 +41,10 @@ def load(
         allow: codes of the substitutions you allow.
         trust_pickle: open files that run code when opened.
         semantics: settings that NIR leaves open, by name: see `nir_semantics.Semantics`.
+        inferred: what `infer-semantics` wrote of this NIR graph; what is stated goes before what was inferred.
 
     Raises:
-        LoadError: ND001-ND007, ND012, ND021, ND027, ND030-ND038, ND045, ND047 when the file cannot be read.
+        LoadError: ND001-ND007, ND012, ND021, ND027, ND030-ND038, ND044, ND045, ND047 when the file cannot be read.
         UnsupportedError, NetworkError: when it was read but cannot be translated.
         UsageError: ND007, ND028 or ND043 when the call itself makes no sense.
         BackendUnavailableError: ND031 for a NIR graph without h5py.
@@ -49,8 +52,8 @@ def load(
     path, colon, name = str(model).rpartition(":")
     shape = _checked_shape(example_shape)
     if hdf5.is_hdf5(model) and weights is None:
-        return _load_hdf5(str(model), shape, dt, semantics)
-    if semantics:
+        return _load_hdf5(str(model), shape, dt, semantics, inferred)
+    if semantics or inferred:
         raise UsageError(_stated(str(model)))
     if colon and path.endswith(".py"):
         from neurodeploy.frontends.user_code import module_from_file, record_shape
@@ -67,19 +70,28 @@ def load(
 
 
 def _load_hdf5(
-    model: str, shape: tuple[int, ...] | None, dt: float | None, semantics: Mapping[str, str] | None
+    model: str,
+    shape: tuple[int, ...] | None,
+    dt: float | None,
+    semantics: Mapping[str, str] | None,
+    inferred: str | Path | None,
 ) -> Network:
     """Return the network of a NIR graph, or of lava-dl's .net file, whichever the file holds."""
     tree = hdf5.read(model)
     if "layer" in tree and "node" not in tree:
         from neurodeploy.frontends import lava_dl
 
-        if semantics:
+        if semantics or inferred:
             raise UsageError(_stated(model))
         return _with_dt(lava_dl.network_of(tree, model, shape), dt, model)
-    from neurodeploy.frontends import nir
+    from neurodeploy.frontends import nir, nir_inferred
 
-    return nir.network_of(nir.settled(tree, Path(model).name), dt, semantics)
+    graph = nir.settled(tree, Path(model).name)
+    if inferred is None:
+        return nir.network_of(graph, dt, semantics)
+    found = nir_inferred.read(inferred, model)
+    network = nir.network_of(graph, found.dt_s if dt is None else dt, found.settings | {**(semantics or {})})
+    return replace(network, encoding=found.encoding, deviations=(*network.deviations, found.deviation))
 
 
 def _stated(model: str) -> Finding:
@@ -105,8 +117,6 @@ def _load_file(
 
 
 def _with_dt(network: Network, dt: float | None, model: str) -> Network:
-    from dataclasses import replace
-
     if dt is None or dt == network.dt_s:
         return network
     if network.dt_s is not None:

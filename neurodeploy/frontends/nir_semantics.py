@@ -81,6 +81,8 @@ class Semantics:
     start: Start = Start.ZERO
 
 
+Setting = StrEnum | float
+
 CHOICES: dict[str, type[StrEnum]] = {
     "discretization": Discretization,
     "gain": Gain,
@@ -118,6 +120,20 @@ class Convention:
     why: str
 
 
+STYLES: dict[str, dict[str, Setting]] = {
+    "sinabs": {"reset": Reset.SUBTRACT_AT_ONCE, "firing": Firing.MULTIPLE, "floor": Floor.THRESHOLD},
+    "Norse": {"reset": Reset.ZERO, "firing": Firing.ABOVE, "floor": Floor.NONE},
+    "Spyx": {"reset": Reset.SUBTRACT_NEXT_STEP, "firing": Firing.ABOVE, "floor": Floor.NONE},
+    "snnTorch": {"reset": Reset.SUBTRACT_NEXT_STEP, "firing": Firing.ABOVE, "floor": Floor.NONE},
+    "SpikingJelly": {"reset": Reset.ZERO, "firing": Firing.REACHED, "floor": Floor.NONE},
+    "Rockpool": {"reset": Reset.SUBTRACT_AT_ONCE, "firing": Firing.MULTIPLE, "floor": Floor.NONE},
+}
+"""What neurons of each writer do when nobody chooses otherwise, by its name in `Convention.writer`.
+
+sinabs: what its from_nir makes of IF. Others: their neurons' defaults.
+"""
+
+
 @dataclass(frozen=True)
 class Reading:
     """All that is needed to read a graph: its step (perhaps the unit of time), its settings, and what was chosen."""
@@ -126,9 +142,6 @@ class Reading:
     dt_s: float | None
     semantics: Semantics
     deviations: tuple[Deviation, ...]
-
-
-Setting = StrEnum | float
 
 
 def stated(options: Mapping[str, str]) -> dict[str, Setting]:
@@ -185,11 +198,8 @@ def read_as(graph: Graph, dt: float | None, options: Mapping[str, str]) -> Readi
     settings = stated(options)
     if dt is not None and not (isinstance(dt, int | float) and 0 < dt < float("inf")):
         raise UsageError(Finding("ND028", graph.file, f"dt is {dt!r}", "a step lasts a positive time", "change dt"))
-    convention = recognized(graph)
-    if convention is not None and dt is not None and convention.dt_s not in (None, dt):
-        convention = None
-    timed = [name for name in graph.of_kind(*NEURONS, "Delay") if graph.nodes[name].kind != "Threshold"]
-    if dt is None and convention is None and timed:
+    convention = convention_at(graph, dt)
+    if dt is None and convention is None and timed(graph):
         raise LoadError(_no_step(graph))
     known: dict[str, Setting] = {} if convention is None else {**convention.known}
     semantics = replace(Semantics(), **(known | settings))  # type: ignore[arg-type]
@@ -198,7 +208,7 @@ def read_as(graph: Graph, dt: float | None, options: Mapping[str, str]) -> Readi
         told = "time counted in steps" if convention.dt_s is None else f"dt = {convention.dt_s:g} s"
         told += "".join(f", {name} = {value}" for name, value in known.items() if name not in settings)
         deviations.append(Deviation(READ, graph.file, f"{told}: {convention.why}", Change.READING))
-    for name in _left_open(graph):
+    for name in left_open(graph):
         if name not in settings and name not in known:
             what = f"{name} = {getattr(semantics, name)}: {MATTERS[name]} (--semantics {name}=...)"
             deviations.append(Deviation(READ, graph.file, what, Change.READING))
@@ -206,7 +216,20 @@ def read_as(graph: Graph, dt: float | None, options: Mapping[str, str]) -> Readi
     return Reading(1.0 if dt_s is None else dt_s, dt_s, semantics, tuple(deviations))
 
 
-def _left_open(graph: Graph) -> list[str]:
+def convention_at(graph: Graph, dt: float | None) -> Convention | None:
+    """Return the recognized writer's convention, unless the user states another step than it has."""
+    convention = recognized(graph)
+    if convention is not None and dt is not None and convention.dt_s not in (None, dt):
+        return None
+    return convention
+
+
+def timed(graph: Graph) -> bool:
+    """Whether anything in a graph depends on how long a step is."""
+    return any(graph.nodes[name].kind != "Threshold" for name in graph.of_kind(*NEURONS, "Delay"))
+
+
+def left_open(graph: Graph) -> list[str]:
     """Return the settings that make a difference to a graph."""
     neurons = [graph.nodes[name] for name in graph.of_kind("LIF", "CubaLIF", "IF")]
     leaky = any(record.kind != "IF" for record in neurons)

@@ -26,7 +26,7 @@ ROWS = (
     ("quantities",),
     ("benchmark",),
     ("plots",),
-    ("onchip", "neurobench_model"),
+    ("onchip", "neurobench_model", "inference"),
     ("pipeline",),
     ("frontends", "lowering", "backends", "engine", "learning", "datasets", "evaluation"),
     ("hardware", "artifact", "results"),

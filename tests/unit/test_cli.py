@@ -42,6 +42,7 @@ VERBS = (
     "emit",
     "map",
     "inspect",
+    "infer-semantics",
     "targets",
     "explain",
 )
