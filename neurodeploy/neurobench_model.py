@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 INSTALL = f'pip install "neurodeploy[neurobench]" and then pip install --no-deps neurobench=={VERSION}'
 CONSTANTS: dict[type, tuple[str, ...]] = {
-    Neuron: ("du", "dv", "vth", "bias_mantissa"),
+    Neuron: ("du", "dv", "vth", "bias_mantissa", "floor"),
     Cell: ("beta", "alpha", "theta", "bias"),
 }
 """The arrays of a population's neurons in each arithmetic."""

@@ -113,7 +113,7 @@ def as_network(program: Program) -> Network:
             nodes[f"{name}.bias"] = _constant(values["bias"], program.input.shape, population)
             edges += [Edge(program.input.name, f"{name}.bias"), Edge(f"{name}.bias", name)]
         alpha = None if population.cell.alpha is None else values["alpha"]
-        nodes[name] = LIF(population.shape, values["beta"], values["threshold"], population.cell.reset, alpha)
+        nodes[name] = LIF(population.shape, values["beta"], population.cell.fires_above, population.cell.reset, alpha)
     return Network(nodes, tuple(edges), program.input.name, program.output)
 
 
@@ -236,7 +236,8 @@ class _RealCells(_Cells):
     def __init__(self, population: Population, samples: int) -> None:
         values = population.neuron.constants(1.0).values
         alpha = None if population.cell.alpha is None else values["alpha"]
-        self._node = LIF((population.size,), values["beta"], values["threshold"], population.cell.reset, alpha)
+        reset, above = population.cell.reset, population.cell.fires_above
+        self._node = LIF((population.size,), values["beta"], above, reset, alpha)
         self._bias, self._state = values["bias"], State.at_rest(self._node, samples)
 
     def advance(self, total: np.ndarray) -> np.ndarray:

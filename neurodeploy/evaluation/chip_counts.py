@@ -244,7 +244,7 @@ def notes(subject: Subject) -> Iterator[str]:
     macs = subject.measured.effective_macs
     if macs:
         share = macs / (macs + subject.measured.effective_acs)
-        yield f"{share:.1%} of NeuroBench's operations are MACs, of graded input: on the chip a synapse like any other"
+        yield f"{share:.1%} of NeuroBench's operations are MACs, of graded values: on the chip a synapse like any other"
 
 
 def _row(

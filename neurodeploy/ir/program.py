@@ -167,6 +167,11 @@ class Cell:
         }
         return Constants(values, grids, 0.0)
 
+    @property
+    def fires_above(self) -> np.ndarray:
+        """The membrane in mV above which the cells fire, whatever their source does at its threshold."""
+        return self.theta / S1615
+
     def weight_step(self, projection: Projection) -> np.ndarray:
         """Return how many mV the mantissa 1 is, for each mantissa of `projection`."""
         return self.steps(projection.synapses.mantissa)

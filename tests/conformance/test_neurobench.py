@@ -22,7 +22,7 @@ from neurodeploy.evaluation import neurobench as metrics
 from neurodeploy.frontends.snntorch import record
 from neurodeploy.frontends.source import moments
 from neurodeploy.ir.network import Network
-from neurodeploy.ir.nodes import Conv, Linear
+from neurodeploy.ir.nodes import Conv, Firing, Linear, Reset
 from tests.cases import REPOSITORY, data
 from tests.cases import model as checkpoint
 
@@ -223,14 +223,24 @@ def test_beyond_float32_our_count_is_exact_and_neurobenchs_rounded() -> None:
     assert any("2^24" in note for note in ours.notes)
 
 
+COUNTING = ", counting"
+
+
 def deployed(name: str, target: str, **options: Any) -> tuple[pipeline.CompiledModel, pipeline.Samples]:
-    """Return one of the small modules compiled for `target`, pooled maxima and loops among them, and random input."""
-    shape, make = SMALL[name]
+    """Return one of the small modules compiled for `target`, pooled maxima and loops among them, and random input.
+
+    COUNTING after its name: with neurons that fire several times in a step, and have a floor.
+    """
+    shape, make = SMALL[name.removesuffix(COUNTING)]
     torch.manual_seed(3)
     inputs = (np.random.default_rng(4).random((7, 10, *shape)) < 0.4).astype(np.float32)
     if target == "loihi2-sim":
         inputs *= np.random.default_rng(5).integers(1, 9, inputs.shape) / 8
     network = record(make(), torch.from_numpy(inputs[0]))
+    if name.endswith(COUNTING):
+        counting = {"firing": Firing.MULTIPLE, "reset": Reset.SUBTRACT_AT_ONCE, "floor": np.array(-0.5)}
+        changed = {key: replace(node, **counting) for key, node in network.populations.items()}
+        network = replace(network, nodes=network.nodes | changed)
     return pipeline.compile(network, target, **options), pipeline.Samples("random", inputs, np.arange(10) % 3)
 
 
@@ -239,6 +249,8 @@ DEPLOYED = [
     ("convolutions and pools", "loihi2-sim", "engine"),
     ("one axis", "loihi2-sim", "engine"),
     ("one axis", "loihi2-sim", "lava-models"),
+    ("one axis" + COUNTING, "loihi2-sim", "engine"),
+    ("one axis" + COUNTING, "loihi2-sim", "lava-models"),
     ("recurrent to zero", "loihi2-sim", "lava"),
     ("recurrent to zero", "spinnaker2", "engine"),
 ]
@@ -259,7 +271,8 @@ def test_neurobench_measures_the_deployed_network(name: str, target: str, on: st
         events = np.count_nonzero((source[:-1] if projection.recurrent else source).reshape(-1, source[0, 0].size), 0)
         effective += events @ activity.fan_out(projection, len(events), zeros=False)
         dense += 70 * activity.fan_out(projection, len(events)).sum()
-    spikes = {key: int(fired.sum()) for key, fired in result.spikes.items()}
+    spikes = {key: int(np.count_nonzero(fired)) for key, fired in result.spikes.items()}
+    assert (max(fired.max() for fired in result.spikes.values()) > 1) == name.endswith(COUNTING)
     sizes = {population.name: population.size for population in model.program.populations}
     changed = sum(np.count_nonzero(np.diff(v, axis=0)) + v[0].size for v in result.voltages.values())
     mantissas = [projection.synapses.mantissa for projection in model.program.projections]

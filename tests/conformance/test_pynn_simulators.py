@@ -35,12 +35,12 @@ from neurodeploy.engine.cells import as_network, run_cells
 from neurodeploy.errors import BackendFailedError, BackendUnavailableError, UnsupportedError, UsageError
 from neurodeploy.evaluation import fidelity
 from neurodeploy.ir.network import Edge, Network
-from neurodeploy.ir.nodes import LIF, Conv, Input, InputKind, Linear, Reset
+from neurodeploy.ir.nodes import LIF, Conv, Firing, Input, InputKind, Linear, Reset
 from neurodeploy.ir.program import DenseSynapses, Program
 from neurodeploy.lowering import lower
 from neurodeploy.results import RunResult, decide
 from tests.conformance import pynn_runs
-from tests.property.test_cells import coupled
+from tests.property.test_cells import at_the_threshold, coupled
 
 ABSENT = [name for name in ("pyNN", "nest", "brian2") if find_spec(name) is None]
 if ABSENT:
@@ -168,6 +168,16 @@ def test_extreme_constants_are_equal(simulator: str, reset: Reset, current: bool
     records = assert_equal(program, spikes_for(program, rate=0.2), simulator)
     if not current:
         assert records["lif"].spikes[..., 0].sum() == 0  # beta 0, one weight of 1 and a threshold of 1
+
+
+@pytest.mark.parametrize("simulator", ["nest", "brian2"])
+def test_neurons_that_fire_at_their_threshold_are_equal(simulator: str) -> None:
+    """Membranes of eighths reach thresholds of eighths exactly, and the cells are given the number below."""
+    program = quantize(lower(at_the_threshold(Firing.REACHED)))
+    above = quantize(lower(at_the_threshold(Firing.ABOVE)))
+    spikes = spikes_for(program, rate=0.3)
+    records = assert_equal(program, spikes, simulator)
+    assert np.any(records["lif"].spikes != run_cells(above, spikes).spikes["lif"])
 
 
 def whole_numbers(reset: Reset) -> Program:

@@ -19,7 +19,7 @@ from neurodeploy.evaluation.rounding import certify, misrounded
 from neurodeploy.frontends.source import run_source
 from neurodeploy.hardware import load_profile
 from neurodeploy.ir.network import Edge, Network
-from neurodeploy.ir.nodes import LIF, Conv, Input, InputKind, Linear, Reset
+from neurodeploy.ir.nodes import LIF, Conv, Firing, Input, InputKind, Linear, Reset
 from neurodeploy.ir.program import Cell, Program
 from neurodeploy.lowering import lower
 from tests.property.test_quantize import network
@@ -271,6 +271,9 @@ def test_what_no_cell_of_the_chip_does_is_refused_in_its_arithmetic(synaptic: bo
         ({"alpha": np.array(1.0)}, "ND152"),
         ({"reset": Reset.NONE}, "ND153"),
         ({"reset": Reset.SUBTRACT}, "ND153"),
+        ({"reset": Reset.SUBTRACT_AT_ONCE}, "ND153"),
+        ({"firing": Firing.MULTIPLE}, "ND157"),
+        ({"floor": np.array(-1.0)}, "ND157"),
     ],
 )
 def test_what_no_cell_does_is_refused(change: dict, code: str) -> None:
@@ -278,6 +281,37 @@ def test_what_no_cell_does_is_refused(change: dict, code: str) -> None:
     nodes = net.nodes | {"lif1": replace(net.nodes["lif1"], **change)}
     with pytest.raises(UnsupportedError, match=code):
         quantize(lower(replace(net, nodes=nodes)))
+
+
+def at_the_threshold(firing: Firing) -> Network:
+    """Return a network of eighths, whose membranes reach their thresholds exactly."""
+    rng = np.random.default_rng(8)
+    nodes = {
+        "in": Input((12,), InputKind.SPIKES),
+        "fc": Linear(rng.integers(-4, 6, (9, 12)) / 8),
+        "lif": LIF((9,), np.array(0.5), np.array(0.75), Reset.ZERO, firing=firing),
+        "fc2": Linear(rng.integers(-4, 6, (4, 9)) / 8),
+        "lif2": LIF((4,), np.array(0.5), np.array(0.5), Reset.ZERO, firing=firing),
+    }
+    edges = [Edge("in", "fc"), Edge("fc", "lif"), Edge("lif", "fc2"), Edge("fc2", "lif2")]
+    return Network(nodes, tuple(edges), "in", "lif2")
+
+
+def test_neurons_that_fire_at_their_threshold_are_cells_with_the_number_below() -> None:
+    """In real numbers and in the chip's, every spike is the meant one; above the threshold alone, many are missing.
+
+    In 10 steps, membranes of eighths that halve stay on the chip's grid; what is beyond it may differ, and is recorded.
+    """
+    net, above = (at_the_threshold(firing) for firing in (Firing.REACHED, Firing.ABOVE))
+    program = quantize(lower(net))
+    spikes = spikes_for(program, steps=10, samples=24)
+    meant, other = (run_real(each, spikes)[0].spikes for each in (net, above))
+    assert np.count_nonzero(meant["lif"] != other["lif"]) > 20
+    for arithmetic in ("float64", "s16.15"):
+        found = run_cells(program, spikes, arithmetic=arithmetic).spikes
+        assert all(np.array_equal(found[name], meant[name]) for name in meant)
+    (bound,) = {each.bound for each in program.deviations if each.code == "ND232" and each.place == "lif"}
+    assert bound == 2**-15 / program.population("lif").scale
 
 
 @pytest.mark.parametrize("kind", ["direct", "rows", "frames"])

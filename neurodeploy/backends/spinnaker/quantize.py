@@ -6,8 +6,8 @@ A membrane unit becomes `scale` millivolts, a power of two, so that weight w, th
     theta    = round(theta scale 2^15)           in s16.15, as beta is
     alpha    = round(alpha 2^32)
 
-where cells fire above theta; of neurons that fire at their threshold it is the number below, which on the machine's
-grid is the same.
+where cells fire above theta; of neurons that fire at their threshold it is the number below, which is the same for
+membranes on the machine's grid and recorded as rounded.
 
 and biases into mantissas as weights do: they come from a source that fires in every step.
 
@@ -172,10 +172,11 @@ def _cell_deviations(
 ) -> list[Deviation]:
     values = population.constants.values
     alpha = np.zeros(()) if node.alpha is None else _flat(node.alpha)
+    below = 1 / S1615 / population.scale if node.firing is Firing.REACHED else 0.0
     errors = (
         ("ND231", "membrane decay", values["beta"] - _flat(node.beta), "fraction per step"),
         ("ND231", "current decay", values["alpha"] - alpha, "fraction per step"),
-        ("ND232", "threshold", values["threshold"] - _flat(node.threshold), "membrane units"),
+        ("ND232", "threshold", np.abs(values["threshold"] - _flat(node.threshold)) + below, "membrane units"),
         ("ND233", "bias", values["bias"] - bias, "membrane units"),
     )
     return [
