@@ -65,18 +65,39 @@ RESETS = {
     "zero_next_step": ([384, 768, 0, 384, 768, 0], [0, 1, 0, 0, 1, 0]),
     "subtract_next_step": ([384, 768, 512, 896, 640, 1024, 768], [0, 1, 0, 1, 0, 1, 1]),
     "subtract": ([384, 128, 512, 256, 640, 384, 128], [0, 1, 0, 1, 0, 1, 1]),
+    "subtract_at_once": ([384, 128, 512, 256, 640, 384, 128], [0, 1, 0, 1, 0, 1, 1]),
 }
 
 
 @pytest.mark.parametrize("reset", RESETS)
 def test_each_reset_follows_its_rule_by_hand(reset):
-    """The five resets give the sequences worked out by hand."""
+    """The resets give the sequences worked out by hand."""
     v, s = RESETS[reset]
     spikes, _, voltages = observe(
         ResettingLIF(shape=(1,), du=FORGETS, vth=10, reset=reset), np.full((len(v), 1), 6, np.int32)
     )
     assert voltages[:, 0].tolist() == v
     assert spikes[:, 0].tolist() == s
+
+
+FIRINGS = {
+    # firing, most: (s, v) for 250, -50, 200, 0 and -400 without a leak, a threshold of 100 and a floor of -50
+    ("above", 1): ([1, 0, 1, 1, 0], [150, 100, 200, 100, -50]),
+    ("reached", 1): ([1, 1, 1, 1, 0], [150, 0, 100, 0, -50]),
+    ("multiple", 255): ([2, 0, 2, 0, 0], [50, 0, 0, 0, -50]),
+    ("multiple", 1): ([1, 1, 1, 1, 0], [150, 0, 100, 0, -50]),
+}
+
+
+@pytest.mark.parametrize(("tag", "unit", "forgets"), [("fixed_pt", 64, FORGETS), ("floating_pt", 1, 1.0)])
+@pytest.mark.parametrize(("firing", "most"), FIRINGS)
+def test_each_firing_follows_its_rule_by_hand(firing, most, tag, unit, forgets):
+    """In integers and in floating point, spikes that count included, and no membrane is left below the floor."""
+    spikes, voltages = FIRINGS[firing, most]
+    lif = ResettingLIF(shape=(1,), du=forgets, vth=100, reset="subtract_at_once", firing=firing, most=most, floor=-50)
+    kind = np.int32 if tag == "fixed_pt" else float
+    found, _, v = observe(lif, column(250, -50, 200, 0, -400).astype(kind), float, tag)
+    assert (found[:, 0].tolist(), (v[:, 0] / unit).tolist()) == (spikes, voltages)
 
 
 def test_subtract_gives_the_threshold_back_when_it_does_not_fire():
