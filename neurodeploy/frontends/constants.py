@@ -6,20 +6,26 @@ that decay) computes something else at every step, so it is refused rather than 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from neurodeploy.frontends.frameworks import framework_of
+
 Key = tuple[str, str]
 """A module's path and the name of what it computes with."""
-SETTINGS = ("threshold", "beta", "alpha", "V", "R", "C", "time_step", "reset_delay", "reset_mechanism", "inhibition")
+SETTINGS = (
+    *("threshold", "beta", "alpha", "V", "R", "C", "time_step", "reset_delay", "reset_mechanism", "inhibition"),
+    *("v_threshold", "v_reset", "tau", "decay_input", "p", "dt", "norm_input", "spike_fn", "reset_fn"),
+)
 """What a neuron computes with, whether it is a parameter, a buffer or a plain attribute."""
 
 
 def content(value: Any) -> Any:
     """Return something that compares equal exactly when the contents do, NaN included."""
+    if isinstance(value, tuple):
+        return tuple(content(item) for item in value)
     if not isinstance(value, Tensor):
         return value
     flat = value.detach().cpu().contiguous().reshape(-1)
@@ -33,12 +39,13 @@ def of_neuron(module: nn.Module, states: tuple[str, ...]) -> dict[str, Any]:
     return {name: content(value) for name, value in (plain | tensors).items() if not isinstance(value, nn.Module)}
 
 
-def of_net(net: nn.Module, neurons: Mapping[type[nn.Module], tuple[str, ...]]) -> dict[Key, Any]:
+def of_net(net: nn.Module) -> dict[Key, Any]:
     """Return the contents of every parameter, of the buffers of PyTorch's layers, and of every neuron's settings."""
     contents: dict[Key, Any] = {}
     for path, module in net.named_modules():
-        if type(module) in neurons:
-            contents |= {(path, name): value for name, value in of_neuron(module, neurons[type(module)]).items()}
+        framework = framework_of(module)
+        if framework is not None:
+            contents |= {(path, name): value for name, value in of_neuron(module, framework.states(module)).items()}
             continue
         own: dict[str, Any] = dict(module.named_parameters(recurse=False))
         if type(module).__module__.startswith("torch.nn"):

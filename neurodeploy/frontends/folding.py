@@ -158,6 +158,10 @@ class Folding:
                 if part.dim() and torch.equal(numbers, part.reshape(-1)):
                     offset = int(index) - step + (value.step if self.runs > 1 else 0)
                     return _reshaped(Samples(axis, offset, tuple(part.shape[1:])), shadow, part.shape[0])
+            index = _squeezed_step(value, shadow)
+            if index is not None:
+                offset = index - step + (value.step if self.runs > 1 else 0)
+                return Samples(0, offset, tuple(value.shape[1:]))
         return _unknown(
             place,
             "it reads a part or a rearrangement of the input",
@@ -358,6 +362,15 @@ def _rows(layer: Value, shadow: Tensor) -> Value | None:
     if rows.min() < 0 or not torch.equal(numbers, rows[:, None] * size + torch.arange(size)):
         return None
     return replace(layer, shape=(len(rows), *unit), inputs=(source.reshape(-1, *source.shape[-axes:])[rows],))
+
+
+def _squeezed_step(value: Value, shadow: Tensor) -> int | None:
+    """Return the step whose rows `shadow` shows, where the first axis of `value` holds all steps sample by sample."""
+    if shadow.shape[1:] != value.shape[1:] or value.shape[0] % len(shadow):
+        return None
+    steps, size = value.shape[0] // len(shadow), prod(value.shape[1:])
+    index = (int(shadow.reshape(-1)[0]) - value.first) // size
+    return index if index < steps and torch.equal(shadow, value.numbers[index::steps]) else None
 
 
 def _reshaped(samples: Samples, shadow: Tensor, batch: int) -> Tree:

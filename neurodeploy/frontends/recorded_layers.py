@@ -26,6 +26,8 @@ def layer_node(value: Value, place: str) -> Node | Finding:
             return _conv(shape, settings, place)
         case "batch_norm":
             return _scale(shape, settings, place)
+        case "lp_pool2d":
+            return _sum_pool(value, shape, settings, place)
     return _pool(value, shape, settings, place)
 
 
@@ -89,6 +91,20 @@ def _pool(value: Value, shape: Shape, settings: dict[str, Any], place: str) -> A
         return _inexact(place, "divisor_override", "an average divides by its window", "leave it out")
     if not average and any(d != 1 for d in _tuple(settings["dilation"], space)):
         return _inexact(place, "a dilated maximum", "windows are dense", "use dilation=1")
+    if node.shape != tuple(value.shape[1:]):
+        return _inexact(place, "ceil_mode", "its last windows reach beyond the input", "use ceil_mode=False")
+    return node
+
+
+def _sum_pool(value: Value, shape: Shape, settings: dict[str, Any], place: str) -> Conv | Finding:
+    """Return the convolution that adds up the windows of every channel, as sinabs' SumPool2d does."""
+    if settings["norm_type"] != 1:
+        return _inexact(place, f"norm_type={settings['norm_type']}", "powers are not linear", "use norm_type=1")
+    if len(shape) != 3:
+        return _inexact(place, f"its input has shape {shape}", "the batch axis is missing", "give a batch of samples")
+    kernel = _tuple(settings["kernel_size"], 2)
+    stride = kernel if settings["stride"] in (None, [], ()) else _tuple(settings["stride"], 2)
+    node = Conv(np.ones((shape[0], 1, *kernel)), shape, stride, (0, 0), (1, 1), shape[0])
     if node.shape != tuple(value.shape[1:]):
         return _inexact(place, "ceil_mode", "its last windows reach beyond the input", "use ceil_mode=False")
     return node

@@ -1,8 +1,9 @@
-"""snnTorch modules to a `Network`, by running them: what is recorded is what was computed, never what a file suggests.
+"""PyTorch modules to a `Network`, by running them: what is recorded is what was computed, never what a file suggests.
 
 The module runs on an example in evaluation mode while a `Trace` follows every tensor; the unrolled steps are then
-folded into one step's wiring, and every neuron becomes the LIF whose equation is snnTorch's own. The equations were
-read in snnTorch 1.0.0 (`snntorch/_neurons/*.py`) and are reproduced spike by spike in tests/property.
+folded into one step's wiring, and every neuron becomes the LIF whose equation is its framework's own. The equations
+were read in the sources of snnTorch 1.0.0, SpikingJelly 2.0.0, Norse 1.1.0 and sinabs 3.1.3, one file each
+(`recorded_*.py`), and are reproduced spike by spike in tests/property.
 """
 
 from __future__ import annotations
@@ -32,10 +33,11 @@ from neurodeploy.frontends.folding import (
     Tree,
     leaves,
 )
+from neurodeploy.frontends.frameworks import LIBRARIES, PACKAGES, describe, framework_of, of_package, package_of
 from neurodeploy.frontends.recorded_layers import layer_node
-from neurodeploy.frontends.recorded_neurons import broken, neuron_nodes
 from neurodeploy.frontends.recorded_output import Outputs, find_output
-from neurodeploy.frontends.tracing import FRONTENDS, LIBRARIES, NEURONS, Kind, Trace, Value, describe
+from neurodeploy.frontends.recorded_snntorch import broken
+from neurodeploy.frontends.tracing import FRONTENDS, Kind, Trace, Value
 from neurodeploy.ir.network import Edge, Network
 from neurodeploy.ir.nodes import (
     Input,
@@ -64,8 +66,8 @@ def record(net: nn.Module, example_input: Tensor, dt: float | None = None, encod
     state are afterwards what they were.
 
     Args:
-        net: any module whose neurons are snnTorch's Leaky, Synaptic, RLeaky, RSynaptic or Lapicque and whose other
-            layers are linear, convolutions, pools, batch norms, reshapes, dropout.
+        net: any module whose neurons are those of `frameworks.PACKAGES` that are read exactly (in each `recorded_*.py`)
+            and whose other layers are linear, convolutions, pools, batch norms, reshapes, dropout.
         example_input: what one call takes, batch axis included, of values as they occur: values of 0 and 1 only make
             the input SPIKES, others make it GRADED in their range.
         dt: seconds per step if they mean something; never invented.
@@ -120,8 +122,8 @@ def at_rest(net: nn.Module) -> Iterator[None]:
     try:
         net.eval()
         for module, _, _ in saved:
-            for state in NEURONS.get(type(module), ()):
-                module._buffers[state] = torch.zeros(0)
+            if (framework := framework_of(module)) is not None:
+                framework.empty(module)
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             yield
     finally:
@@ -140,7 +142,7 @@ def _run(net: nn.Module, example: Tensor) -> tuple[Trace, Outputs]:
     trace, outputs = Trace(net), []
     rest = {name: torch.zeros(0) for name in _state_arguments(net)}
     states = rest
-    before = constants.of_net(net, NEURONS)
+    before = constants.of_net(net)
     for run in range(ONE_STEP_RUNS):
         with trace.watch():
             x = example.clone()
@@ -150,7 +152,7 @@ def _run(net: nn.Module, example: Tensor) -> tuple[Trace, Outputs]:
         if not trace.calls or any(len(calls) != run + 1 for calls in trace.calls.values()):
             break
         states = {name: trace.state_after(tensor) for name, tensor in rest.items()}
-    written = trace.rewritten | constants.changed(before, constants.of_net(net, NEURONS))
+    written = trace.rewritten | constants.changed(before, constants.of_net(net))
     raise_all(UnsupportedError, [_rewritten(net, *key) for key in sorted(written)])
     return trace, outputs
 
@@ -281,7 +283,9 @@ class _Builder:
         for neuron, calls in self.trace.calls.items():
             module, name = self.modules[neuron], self.population(neuron)
             origin = f'{describe(module)} "{self.trace.path(module)}"'
-            found = neuron_nodes(module, calls[0], f"{name} <- {origin}")
+            framework = framework_of(module)
+            assert framework is not None
+            found = framework.nodes(module, calls[0], f"{name} <- {origin}")
             self.findings += found.findings
             if found.lif is None:
                 continue
@@ -332,7 +336,7 @@ class _Builder:
         for position, (source, delay) in enumerate(operands):
             if node is None:
                 break
-            free = self._free(name)
+            free = self._free(f"{name}.input" if name in self.trace.calls else name)
             self.nodes[free] = without_bias(node) if position else node
             self.origin[free] = origin
             self.edges.append(Edge(source, free, delay))
@@ -378,12 +382,14 @@ def _not_finite(place: str, what: str) -> Finding:
 
 
 def _no_neurons(trace: Trace) -> Finding:
-    kinds = ", ".join(kind.__name__ for kind in NEURONS)
-    others = [f'{describe(m)} "{trace.path(m)}"' for m in trace.names if isinstance(m, snntorch.SpikingNeuron)]
+    met = {package_of(module) for module in trace.names} & set(PACKAGES) or {"snntorch"}
+    frameworks = [(package, framework) for package in sorted(met) if (framework := of_package(package)) is not None]
+    kinds = ", ".join(f"{package}.{kind.__name__}" for package, found in frameworks for kind in found.neurons)
+    others = [f'{describe(m)} "{trace.path(m)}"' for m in trace.names if package_of(m) in PACKAGES]
     return Finding(
         "ND024",
         ", ".join(others) or "net",
         "no supported spiking neuron was called",
-        f"a network is made of snntorch's {kinds}",
+        f"a network is made of {kinds}",
         "build the net with those; a network without spikes has to be converted first",
     )

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from neurodeploy.errors import Change, Deviation, Finding, LoadError, UnsupportedError
+from neurodeploy.frontends.recorded_snntorch import NEURONS
 from neurodeploy.frontends.snntorch import record
-from neurodeploy.frontends.tracing import NEURONS
 from neurodeploy.ir.network import Network
 
 CODE = "ND020"

@@ -18,30 +18,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
-from inspect import Signature, getfile, signature
+from inspect import Signature, signature
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import snntorch
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from neurodeploy.errors import Finding
 from neurodeploy.frontends import constants
+from neurodeploy.frontends.frameworks import LIBRARIES, describe, framework_of
+from neurodeploy.frontends.neuron_calls import Framework, NeuronCall
 
-NEURONS: dict[type[nn.Module], tuple[str, ...]] = {
-    snntorch.Leaky: ("mem",),
-    snntorch.Lapicque: ("mem",),
-    snntorch.Synaptic: ("syn", "mem"),
-    snntorch.RLeaky: ("spk", "mem"),
-    snntorch.RSynaptic: ("spk", "syn", "mem"),
-}
-"""The neurons that are read exactly, with their states in the order in which `forward` takes them."""
-
-LIBRARIES = tuple(str(Path(getfile(module)).parent) for module in (torch, snntorch))
-"""Where code is not the user's own."""
 FRONTENDS = str(Path(__file__).parent)
 """Where the run is started from."""
 
@@ -95,6 +85,7 @@ SIGNATURES: dict[str, Signature] = {
     "avg_pool2d": _AVERAGE,
     "max_pool1d": _MAXIMUM,
     "max_pool2d": _MAXIMUM,
+    "lp_pool2d": signature(lambda input, norm_type, kernel_size, stride=None, ceil_mode=False: 0),
     "batch_norm": signature(
         lambda input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5: 0
     ),
@@ -152,20 +143,6 @@ class Value:
         return torch.arange(self.first, self.first + self.size).reshape(self.shape)
 
 
-@dataclass(eq=False)
-class NeuronCall:
-    """One call of a neuron: the shadows of its current and of the states it starts from (None: not followed, zero)."""
-
-    name: str
-    step: int
-    current: Tensor
-    states: dict[str, Tensor | None]
-    nonzero: tuple[str, ...]
-    dtype: torch.dtype
-    shape: tuple[int, ...]
-    place: str
-
-
 class Trace:
     """The record of one or several runs of `net`; use `watch()` around the runs."""
 
@@ -198,12 +175,15 @@ class Trace:
 
     def produce(self, kind: Kind, tensor: Tensor, name: str = "", **facts: Any) -> Value:
         """Number the elements of `tensor` as a new value and follow it."""
-        shape = tuple(tensor.shape)
+        value = self._number(kind, tuple(tensor.shape), name, **facts)
+        self.follow(tensor, value.numbers)
+        return value
+
+    def _number(self, kind: Kind, shape: tuple[int, ...], name: str, **facts: Any) -> Value:
         value = Value(kind, shape, self._next, facts.pop("place", None) or self.place(), name, **facts)
         self.values.append(value)
         self._firsts.append(value.first)
         self._next += max(value.size, 1)
-        self.follow(tensor, value.numbers)
         return value
 
     def value_at(self, number: int) -> Value:
@@ -239,7 +219,7 @@ class Trace:
         return ".".join(part for part in ("net", self.names.get(module, "")) if part)
 
     def running_module(self) -> nn.Module | None:
-        """Return the innermost library layer (torch.nn or snntorch) of the net whose code is running."""
+        """Return the innermost library layer (of torch.nn or a framework) of the net whose code is running."""
         frame: FrameType | None = sys._getframe(1)
         while frame:
             owner = frame.f_locals.get("self")
@@ -255,15 +235,20 @@ class Trace:
     @contextmanager
     def watch(self) -> Iterator[None]:
         """Follow every torch function and every call of a supported neuron, in this thread, until the end."""
-        originals = {kind: kind.forward for kind in NEURONS}
-        for kind, forward in originals.items():
-            kind.forward = _watched(self, kind, forward)
+        frameworks = {type(module): found for module in self.names if (found := framework_of(module)) is not None}
+        originals = {kind: kind.forward for kind in frameworks}
+        own = {kind for kind in frameworks if "forward" in vars(kind)}
+        for kind, framework in frameworks.items():
+            kind.forward = _watched(self, framework, kind, originals[kind])
         try:
             with _Mode(self):
                 yield
         finally:
             for kind, forward in originals.items():
-                kind.forward = forward
+                if kind in own:
+                    kind.forward = forward
+                else:
+                    del kind.forward
 
     def observe(self, func: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
         """Run a torch function and follow what it does to followed tensors."""
@@ -475,43 +460,55 @@ class Trace:
             return shadow
         if not tensor.count_nonzero():
             return torch.zeros(tensor.shape, dtype=torch.int64)
-        first = self._next
-        self.values.append(Value(Kind.CONSTANT, tuple(tensor.shape), first, self.place(), "a constant"))
-        self._firsts.append(first)
-        self._next += max(tensor.numel(), 1)
-        return self.values[-1].numbers
+        return self._number(Kind.CONSTANT, tuple(tensor.shape), "a constant").numbers
 
     # Neurons
 
-    def neuron(self, module: nn.Module, forward: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
-        """Run one call of a supported neuron as a whole and number its spikes and states."""
-        kind, name = type(module), self.names[module]
-        given = dict(zip(("input_", *NEURONS[kind]), args, strict=False)) | kwargs
+    def neuron(
+        self, framework: Framework, module: nn.Module, forward: Callable, args: tuple, kwargs: dict[str, Any]
+    ) -> Any:
+        """Run one call of a supported neuron as a whole and number its spikes and states, step by step."""
+        name, place, names = self.names[module], self.place(), framework.states(module)
         history = self.calls.setdefault(name, [])
-        place, states, nonzero = self.place(), {}, []
-        for state in NEURONS[kind]:
-            tensor = given.get(state)
-            tensor = getattr(module, state) if tensor is None else tensor
+        current, given = framework.received(module, args, kwargs)
+        with self.silence():
+            states, nonzero = self._states(framework, module, current, given)
+            currents = framework.steps(module, self._shadow_or_constant(current).clone())
+            present = constants.of_neuron(module, names)
+            first = self._constants.setdefault(name, present)
+            self.rewritten |= {(name, key) for key in first if present.get(key) != first[key]}
+            result = forward(module, *args, **kwargs)
+            spikes, left = framework.returned(module, result)
+            shapes = [tuple(part.shape) for part in framework.steps(module, torch.zeros(spikes.shape))]
+            dtype, shown = [*left.values()][-1].dtype, []
+            for read, shape in zip(currents, shapes, strict=True):
+                step = len(history)
+                history.append(NeuronCall(name, step, read, states, nonzero, dtype, shape, place))
+                fired = self._number(Kind.SPIKES, shape, name, step=step, place=place)
+                facts = [(state, {"step": step, "place": place, "settings": {"state": state}}) for state in names]
+                values = {s: fired if s == "spk" else self._number(Kind.STATE, shape, name, **f) for s, f in facts}
+                states, nonzero = {state: value.numbers for state, value in values.items()}, ()
+                shown.append(fired.numbers)
+            self.follow(spikes, framework.joined(module, shown))
+            for state, tensor in left.items():
+                if tensor.shape == shapes[-1]:
+                    self.follow(tensor, values[state].numbers)
+        return result
+
+    def _states(
+        self, framework: Framework, module: nn.Module, current: Tensor, given: dict[str, Tensor]
+    ) -> tuple[dict[str, Tensor | None], tuple[str, ...]]:
+        """Return the shadows of the states that a call starts from, and which of them are not at rest."""
+        states: dict[str, Tensor | None] = dict.fromkeys(framework.states(module))
+        nonzero = []
+        for state, tensor in given.items():
             self._received.setdefault(id(tensor), (module, state))
             followed = self.shadow(tensor)
             states[state] = None if followed is None else followed.clone()
-            if followed is None and tensor.shape == given["input_"].shape and bool(tensor.count_nonzero()):
+            moved = followed is None and tensor.shape == current.shape
+            if moved and bool((tensor != framework.rest(module, state)).any()):
                 nonzero.append(state)
-        current = self._shadow_or_constant(given["input_"]).clone()
-        with self.silence():
-            present = constants.of_neuron(module, NEURONS[kind])
-        first = self._constants.setdefault(name, present)
-        self.rewritten |= {(name, key) for key in first if present.get(key) != first[key]}
-        result = forward(module, *args, **kwargs)
-        step = len(history)
-        spikes = result[0] if isinstance(result, tuple) else result
-        after = {state: getattr(module, state) for state in NEURONS[kind] if state != "spk"}
-        shape, dtype = tuple(spikes.shape), after["mem"].dtype
-        history.append(NeuronCall(name, step, current, states, tuple(nonzero), dtype, shape, place))
-        self.produce(Kind.SPIKES, spikes, name, step=step, place=place)
-        for state, tensor in after.items():
-            self.produce(Kind.STATE, tensor, name, step=step, place=place, settings={"state": state})
-        return result
+        return states, tuple(nonzero)
 
     def state_after(self, tensor: Tensor) -> Tensor:
         """Return the present state of the neuron that took `tensor` as its first state, else `tensor`."""
@@ -539,23 +536,13 @@ class _Mode(TorchFunctionMode):
         return self.trace.observe(func, args, kwargs or {})
 
 
-def _watched(trace: Trace, kind: type[nn.Module], forward: Callable) -> Callable:
+def _watched(trace: Trace, framework: Framework, kind: type[nn.Module], forward: Callable) -> Callable:
     def call(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
         if type(self) is not kind or self not in trace.names:
             return forward(self, *args, **kwargs)
-        with trace.silence():
-            return trace.neuron(self, forward, args, kwargs)
+        return trace.neuron(framework, self, forward, args, kwargs)
 
     return call
-
-
-def describe(module: nn.Module) -> str:
-    """Name a module's class as its user writes it."""
-    kind = type(module)
-    package = kind.__module__.split(".")[0]
-    if kind.__module__.startswith("torch.nn"):
-        return f"torch.nn.{kind.__name__}"
-    return f"{package}.{kind.__name__}" if package == "snntorch" else kind.__name__
 
 
 def _bound(claim: Signature, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:

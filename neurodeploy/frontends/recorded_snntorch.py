@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import snntorch
@@ -12,21 +12,66 @@ import torch
 from torch import Tensor, nn
 
 from neurodeploy.errors import Finding
+from neurodeploy.frontends.frameworks import describe
+from neurodeploy.frontends.neuron_calls import (
+    Framework,
+    NeuronCall,
+    NeuronNodes,
+    per_neuron,
+    setting,
+    spread,
+    steps_at,
+    unfit_call,
+)
 from neurodeploy.frontends.recorded_layers import optional_array, to_array
-from neurodeploy.frontends.tracing import NeuronCall, describe
 from neurodeploy.ir.nodes import LIF, Linear, Reset, Shape, SparseLinear
+
+NEURONS: dict[type[nn.Module], tuple[str, ...]] = {
+    snntorch.Leaky: ("mem",),
+    snntorch.Lapicque: ("mem",),
+    snntorch.Synaptic: ("syn", "mem"),
+    snntorch.RLeaky: ("spk", "mem"),
+    snntorch.RSynaptic: ("spk", "syn", "mem"),
+}
+"""The neurons that are read exactly, with their states in the order in which `forward` takes them."""
 
 RESETS = {"_base_sub": 0, "_base_zero": 1, "_base_int": 2}
 """snnTorch's update function -> its `reset_mechanism_val`."""
 
 
-@dataclass(frozen=True, eq=False)
-class NeuronNodes:
-    """What one snnTorch neuron becomes: its LIF, the node of its own recurrence, or what stands against it."""
+class SnnTorch(Framework):
+    """Neurons that take one step per call, with states that `forward` takes or that they hold themselves."""
 
-    lif: LIF | None = None
-    recurrent: Linear | SparseLinear | None = None
-    findings: tuple[Finding, ...] = ()
+    neurons = tuple(NEURONS)
+
+    def states(self, module: nn.Module) -> tuple[str, ...]:
+        return NEURONS[type(module)]
+
+    def empty(self, module: nn.Module) -> None:
+        for state in self.states(module):
+            module._buffers[state] = torch.zeros(0)
+
+    def received(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
+        states = self.states(module)
+        given = dict(zip(("input_", *states), args, strict=False)) | kwargs
+        handed = {state: given.get(state) for state in states}
+        return given["input_"], {s: getattr(module, s) if tensor is None else tensor for s, tensor in handed.items()}
+
+    def rest(self, module: nn.Module, state: str) -> float:
+        return 0.0
+
+    def returned(self, module: nn.Module, result: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        left = {state: getattr(module, state) for state in self.states(module) if state != "spk"}
+        return result[0] if isinstance(result, tuple) else result, left
+
+    def steps(self, module: nn.Module, shadow: Tensor) -> list[Tensor]:
+        return [shadow]
+
+    def joined(self, module: nn.Module, steps: list[Tensor]) -> Tensor:
+        return steps[0]
+
+    def nodes(self, module: nn.Module, call: NeuronCall, place: str) -> NeuronNodes:
+        return neuron_nodes(module, call, place)
 
 
 def neuron_nodes(module: snntorch.SpikingNeuron, call: NeuronCall, place: str) -> NeuronNodes:
@@ -44,23 +89,15 @@ def neuron_nodes(module: snntorch.SpikingNeuron, call: NeuronCall, place: str) -
     shape = tuple(call.shape[1:])
     findings = [*_unsupported_settings(module, call, place)]
     reset = _reset(module, place)
-    parameters: dict[str, np.ndarray] = {}
-    for key, tensor in _parameters(module).items():
-        array = per_neuron(tensor, shape, call.dtype)
-        if array is None:
-            why = f"it does not broadcast to the neurons' shape {shape} for every sample alike"
-            fix = "give one value, or one per neuron"
-            findings.append(_setting(place, f"{key} of shape {tuple(tensor.shape)}", why, fix))
-        else:
-            parameters[key] = array
+    parameters = spread(_parameters(module), call, place, findings)
     if "threshold" in parameters and (parameters["threshold"] < 0).any():
         why = "a neuron at rest would already be above it"
-        findings.append(_setting(place, "a negative threshold", why, "use thresholds of at least 0"))
+        findings.append(setting(place, "a negative threshold", why, "use thresholds of at least 0"))
     if type(module) is snntorch.Lapicque and "beta" in parameters:
         decay = parameters["beta"]
         if ((decay < 0) | (decay > 1)).any():
             why = f"1 - time_step / (R C) is {float(decay.min()):.3g}: snnTorch's Euler step leaves [0, 1]"
-            findings.append(_setting(place, "an unstable time constant", why, "use time_step <= R C"))
+            findings.append(setting(place, "an unstable time constant", why, "use time_step <= R C"))
     recurrent = _recurrent(module, shape, place)
     if isinstance(reset, Finding) or isinstance(recurrent, Finding) or findings:
         findings += [found for found in (reset, recurrent) if isinstance(found, Finding)]
@@ -86,27 +123,12 @@ def _parameters(module: snntorch.SpikingNeuron) -> dict[str, Tensor]:
     return found
 
 
-def per_neuron(tensor: Tensor, shape: Shape, dtype: torch.dtype) -> np.ndarray | None:
-    """Return a parameter as float64 () or `shape`, or None when it does not broadcast; `dtype` is the membrane's.
-
-    PyTorch rounds a scalar to the dtype of the tensor it meets; an array keeps its own.
-    """
-    if tensor.numel() == 1:
-        return np.array(tensor.to(dtype).double().item())
-    while tensor.dim() > len(shape) and tensor.shape[0] == 1:
-        tensor = tensor[0]
-    try:
-        return np.broadcast_to(tensor.double().numpy(), shape).copy()
-    except ValueError:
-        return None
-
-
 def _reset(module: snntorch.SpikingNeuron, place: str) -> Reset | Finding:
     runs, says = RESETS.get(module.state_function.__name__), int(module.reset_mechanism_val)
     if runs != says:
         what = f"reset_mechanism says {_reset_name(says)}, but it runs {_reset_name(runs)}"
         why = "snnTorch chooses its update when the neuron is made; weights or settings of another one came later"
-        return _setting(place, what, why, f"make it with reset_mechanism={_reset_name(says)}, then load the weights")
+        return setting(place, what, why, f"make it with reset_mechanism={_reset_name(says)}, then load the weights")
     immediate = type(module) is not snntorch.Lapicque and not module.reset_delay
     if runs == 2:
         return Reset.NONE
@@ -123,7 +145,7 @@ def _reset_name(value: int | None) -> str:
 def broken(name: str, module: snntorch.RSynaptic) -> Finding | None:
     if module.reset_delay:
         return None
-    return _setting(
+    return setting(
         f'{name} <- snntorch.RSynaptic "net.{name}"',
         "RSynaptic with reset_delay=False",
         "snnTorch 1.0.0 computes it from the spikes it was given, not from those it fires, or fails",
@@ -132,29 +154,19 @@ def broken(name: str, module: snntorch.RSynaptic) -> Finding | None:
 
 
 def _unsupported_settings(module: snntorch.SpikingNeuron, call: NeuronCall, place: str) -> Iterator[Finding]:
-    if len(call.shape) < 2:
-        yield _setting(place, f"its current has shape {call.shape}", "an axis is missing", "use (batch, *neuron)")
-    if call.dtype not in (torch.float32, torch.float64):
-        why = "its rounding at every step is part of what it computes"
-        yield _setting(place, f"membranes of {call.dtype}", why, "call net.float() first")
+    yield from unfit_call(call, place)
     if not bool((module.graded_spikes_factor == 1).all()):
         why = "a spike then carries a value, and the reset still subtracts the threshold"
-        yield _setting(place, "graded_spikes_factor", why, "fold the factor into the next layer's weights")
+        yield setting(place, "graded_spikes_factor", why, "fold the factor into the next layer's weights")
     if module.inhibition:
         why = "only the neuron with the highest membrane may fire, which every step has to compare them all"
-        yield _setting(place, "inhibition=True", why, "train lateral inhibition as recurrent weights")
+        yield setting(place, "inhibition=True", why, "train lateral inhibition as recurrent weights")
     if module.state_quant:
         why = "its states are rounded at every step by a grid of its own"
-        yield _setting(place, "state_quant", why, "leave it out; neurodeploy quantizes for the target")
-    if not fires_steps(module):
+        yield setting(place, "state_quant", why, "leave it out; neurodeploy quantizes for the target")
+    if not steps_at(module.spike_grad, 0.0):
         why = "its forward value is not 1 above zero and 0 otherwise, so spikes are not spikes"
-        yield _setting(place, "a spike_grad whose forward is no step function", why, "use snntorch.surrogate.atan()")
-
-
-def fires_steps(module: snntorch.SpikingNeuron) -> bool:
-    """Whether the neuron's surrogate computes [x > 0] in the forward pass, probed on a grid."""
-    probe = torch.cat([torch.linspace(-4, 4, 2001), torch.tensor([0.0, -0.0, 1e-7, -1e-7, 1e-30, -1e-30, 1e4, -1e4])])
-    return torch.equal(module.spike_grad(probe.clone()).float(), (probe > 0).float())
+        yield setting(place, "a spike_grad whose forward is no step function", why, "use snntorch.surrogate.atan()")
 
 
 def _recurrent(module: snntorch.SpikingNeuron, shape: Shape, place: str) -> Linear | SparseLinear | Finding | None:
@@ -172,8 +184,4 @@ def _recurrent(module: snntorch.SpikingNeuron, shape: Shape, place: str) -> Line
             return SparseLinear(data, rows[:-1].astype(np.int32), rows.astype(np.int64), shape, shape)
     what = f"recurrence through {describe(inner)} on neurons of shape {shape}"
     why = "recurrence is read where it is all-to-all over one axis of neurons, or one to one"
-    return _setting(place, what, why, "use linear_features, or all_to_all=False")
-
-
-def _setting(place: str, what: str, why: str, fix: str) -> Finding:
-    return Finding("ND023", place, what, why, fix)
+    return setting(place, what, why, "use linear_features, or all_to_all=False")
