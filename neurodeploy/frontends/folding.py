@@ -158,9 +158,9 @@ class Folding:
                 if part.dim() and torch.equal(numbers, part.reshape(-1)):
                     offset = int(index) - step + (value.step if self.runs > 1 else 0)
                     return _reshaped(Samples(axis, offset, tuple(part.shape[1:])), shadow, part.shape[0])
-            index = _squeezed_step(value, shadow)
-            if index is not None:
-                offset = index - step + (value.step if self.runs > 1 else 0)
+            now = _squeezed_step(value, shadow)
+            if now is not None:
+                offset = now - step + (value.step if self.runs > 1 else 0)
                 return Samples(0, offset, tuple(value.shape[1:]))
         return _unknown(
             place,
