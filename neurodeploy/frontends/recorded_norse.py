@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 from norse.torch.functional.reset import reset_subtract, reset_value
-from norse.torch.functional.threshold import threshold
 from norse.torch.module.iaf import IAF, IAFCell
 from norse.torch.module.lif import LIF as NorseLIF
 from norse.torch.module.lif import LIFCell, LIFRecurrent, LIFRecurrentCell
@@ -22,7 +21,6 @@ from neurodeploy.frontends.neuron_calls import (
     NeuronNodes,
     setting,
     spread,
-    steps_at,
     unfit_call,
 )
 from neurodeploy.frontends.recorded_layers import to_array
@@ -73,6 +71,8 @@ class Norse(Framework):
         IAF     v = v + x
         LIFBox  v = v + m (v_leak - v + x)
         LIF     i = i + x [+ R s(t-1)], v = v + m (v_leak - v + i), i = i - k i
+
+        s = [v > v_th], whatever the method, which is of gradients; then v = v_reset, or v = v - v_th by reset_subtract.
         """
         findings = [*unfit_call(call, place), *_unsupported_settings(module, place)]
         rates = spread(_rates(module), call, place, findings)
@@ -88,13 +88,10 @@ class Norse(Framework):
         if findings:
             return NeuronNodes(findings=tuple(findings))
         gain = rates.get("dt / tau_mem")
-        alpha = 1 - rates["dt / tau_syn"] if "dt / tau_syn" in rates else None
-        beta = np.array(1.0) if gain is None else 1 - gain
+        alpha = np.asarray(1 - rates["dt / tau_syn"]) if "dt / tau_syn" in rates else None
+        beta = np.array(1.0) if gain is None else np.asarray(1 - gain)
         reset = Reset.SUBTRACT_AT_ONCE if _subtracts(module) else Reset.ZERO
-        recurrent = None
-        if type(module) in RECURRENT:
-            scale = np.broadcast_to(rates["dt / tau_mem"], call.shape[1:])
-            recurrent = Linear(scale[:, None] * to_array(module.recurrent_weights))
+        recurrent = Linear(to_array(module.recurrent_weights)) if type(module) in RECURRENT else None
         return NeuronNodes(LIF(call.shape[1:], beta, rates["v_th"], reset, alpha, gain), recurrent)
 
 
@@ -135,10 +132,4 @@ def _unsupported_settings(module: Any, place: str) -> list[Finding]:
     if type(module) is LIFBoxCell and parameters.reset_method not in (reset_subtract, reset_value):
         why = "what it does is code, not a setting"
         findings.append(setting(place, "a reset_method of its own", why, "use reset_value or reset_subtract"))
-    exact = parameters.method != "adjoint" and steps_at(
-        lambda x: threshold(x, parameters.method, parameters.alpha), 0.0
-    )
-    if not exact:
-        why = "spikes are read where Norse computes [v > v_th] in the forward pass"
-        findings.append(setting(place, f"method={parameters.method!r}", why, "use method='super'"))
     return findings

@@ -20,7 +20,6 @@ from neurodeploy.ir.nodes import Firing, Linear, Reset
 SQUEEZED = (IAFSqueeze, LIFSqueeze)
 """The neurons that take samples and steps on one axis."""
 RECURRENT = (IAFRecurrent, LIFRecurrent)
-FIRINGS = {MultiSpike: Firing.MULTIPLE, SingleSpike: Firing.REACHED}
 
 
 class Sinabs(Framework):
@@ -82,19 +81,16 @@ class Sinabs(Framework):
         if findings or isinstance(recurrent, Finding):
             return NeuronNodes(findings=tuple(findings))
         reset = Reset.SUBTRACT_AT_ONCE if isinstance(module.reset_fn, MembraneSubtract) else Reset.ZERO
-        gain = parameters.get("gain")
         lif = nodes.LIF(
             call.shape[1:],
             parameters["alpha_mem"],
             parameters["spike_threshold"],
             reset,
             parameters.get("alpha_syn"),
-            gain,
-            firing=FIRINGS[module.spike_fn],
+            parameters.get("gain"),
+            firing=Firing.MULTIPLE if module.spike_fn is MultiSpike else Firing.REACHED,
             floor=parameters.get("min_v_mem"),
         )
-        if recurrent is not None and gain is not None:
-            recurrent = Linear(np.broadcast_to(gain, call.shape[1:])[:, None] * recurrent.weight)
         return NeuronNodes(lif, recurrent)
 
 
@@ -126,8 +122,8 @@ def _recurrent(module: Any, call: NeuronCall, place: str) -> Linear | Finding | 
 
 def _unsupported_settings(module: Any, place: str) -> list[Finding]:
     findings, spikes, reset = [], module.spike_fn, module.reset_fn
-    if spikes not in FIRINGS:
-        what, why = f"spike_fn={getattr(spikes, '__name__', spikes)}", "spikes are read as two functions count them"
+    if spikes is not MultiSpike and spikes is not SingleSpike:
+        what, why = f"spike_fn={spikes}", "how it counts spikes has no exact counterpart"
         findings.append(setting(place, what, why, "use MultiSpike or SingleSpike"))
     if isinstance(reset, MembraneReset):
         if reset.reset_value != 0:

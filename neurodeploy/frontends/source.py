@@ -1,9 +1,11 @@
 """Run a recorded `Network` again in PyTorch, operation by operation as snnTorch computes it.
 
-In float32 the spikes are bit for bit those of the recorded module on the same samples in the same batch, with four
+In float32 the spikes are bit for bit those of the recorded module on the same samples in the same batch, with these
 exceptions where the order of rounding may differ in the last bit: batch norm (PyTorch's kernel fuses it), Lapicque with
-an explicit R or time_step (three factors are one gain here), sums fed to a layer instead of to a neuron, and layers
-that the module applies to all steps at once (PyTorch's kernels may add in another order for another number of rows).
+an explicit R or time_step (three factors are one gain here), sums fed to a layer instead of to a neuron, layers that
+the module applies to all steps at once (PyTorch's kernels may add in another order for another number of rows), and of
+the other frameworks whatever leaks otherwise than by a product: SpikingJelly's LIFNode unless tau is a power of two and
+decay_input off, Norse's LIF and LIFBox, and sinabs' synaptic currents, recurrence and min_v_mem.
 """
 
 from __future__ import annotations
@@ -176,10 +178,10 @@ class Machine:
         """Advance one population, adding in the order in which snnTorch's neurons add."""
         neuron, membrane = self._neurons[name], self.membranes[name]
         x = sum(terms[1:], start=terms[0]).reshape(membrane.shape) if terms else torch.zeros_like(membrane)
-        x = x if neuron.gain is None else x * neuron.gain
+        received = [x] if recurrent is None else [x, recurrent.reshape(membrane.shape)]
         reset = neuron.fires(membrane) if neuron.adaptation is None else self.fired[name]
         decayed = neuron.beta * membrane if neuron.alpha is None else neuron.alpha * self.currents[name]
-        base = decayed + x if recurrent is None else decayed + x + recurrent.reshape(membrane.shape)
+        base = sum((x if neuron.gain is None else x * neuron.gain for x in received), start=decayed)
         if neuron.alpha is not None:
             self.currents[name] = base
             base = neuron.beta * membrane + base
