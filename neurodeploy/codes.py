@@ -67,11 +67,14 @@ EXPLANATIONS: dict[str, str] = {
     "maximum. The message names the setting and what to use instead.",
     "ND023": "The neuron is supported, but not with this setting: graded_spikes_factor, inhibition, state_quant, a "
     "negative threshold, a surrogate whose forward value is no step function, RSynaptic with reset_delay=False (which "
-    "snnTorch 1.0.0 computes wrongly), convolutional recurrence. The message says what to use instead.",
+    "snnTorch 1.0.0 computes wrongly), convolutional recurrence; in SpikingJelly a v_threshold not above v_reset; in "
+    "Norse a v_leak other than v_reset; in sinabs MaxSpike, MembraneReset with MultiSpike or with a value, "
+    "MembraneSubtract with a value, a bias of the recurrence. The message says what to use instead.",
     "ND024": "The layer is not one that is read exactly. Read are snntorch's Leaky, Synaptic, RLeaky, RSynaptic and "
-    "Lapicque themselves (a subclass may compute anything), and torch.nn's Linear, Conv1d, Conv2d, AvgPool1d, "
-    "AvgPool2d, MaxPool1d, MaxPool2d, BatchNorm1d, BatchNorm2d, Flatten, Unflatten, Dropout and Identity, as modules "
-    "or functions.",
+    "Lapicque, SpikingJelly's IFNode, LIFNode and ParametricLIFNode, Norse's IAF, LIF, LIFRecurrent, their Cells and "
+    "LIFBoxCell, sinabs' IAF and LIF, their Squeeze and Recurrent (a subclass of any may compute anything), sinabs' "
+    "SumPool2d, and torch.nn's Linear, Conv1d, Conv2d, AvgPool1d, AvgPool2d, MaxPool1d, MaxPool2d, BatchNorm1d, "
+    "BatchNorm2d, Flatten, Unflatten, Dropout and Identity, as modules or functions.",
     "ND025": "A weight, a parameter or the example holds NaN or infinity, so the network computes nothing. Training "
     "diverged or the file is damaged; go back to an earlier checkpoint.",
     "ND026": "A network reads one input per step: index k of the example's time axis at step k, or the whole example "
@@ -113,10 +116,10 @@ EXPLANATIONS: dict[str, str] = {
     "the sign of the state at every step. State a shorter step with --dt, or --semantics discretization=exponential.",
     "ND040": "Recorded, always: NIR leaves something open, and it was read as stated here: as a recognized writer is "
     "known to mean it, or by the default. --semantics NAME=VALUE states another reading: discretization (euler, "
-    "exponential), gain (equation, unit, decayed), reset (zero, zero_next_step, subtract, subtract_next_step, "
-    "subtract_at_once, none), firing (above, reached, multiple), floor (none, minus_threshold, or a number), current "
-    "(same_step, step_before), start (zero, leak, reset). neurodeploy/ir/nodes.py and frontends/nir_semantics.py say "
-    "what each means; `neurodeploy infer-semantics` compares them on data.",
+    "exponential), gain (equation, unit, decayed, membrane), reset (zero, zero_next_step, subtract, "
+    "subtract_next_step, subtract_at_once, none), firing (above, reached, multiple), floor (none, minus_threshold, or "
+    "a number), current (same_step, step_before), start (zero, leak, reset). neurodeploy/ir/nodes.py and "
+    "frontends/nir_semantics.py say what each means; `neurodeploy infer-semantics` compares them on data.",
     "ND041": "The node has no counterpart here. Layers and decisions read spikes, so LI, CubaLI and I, which never "
     "spike, have none, and an output is a population of LIF, CubaLIF or IF. NIR 1.0.8 has no other types than those "
     "listed.",

@@ -56,8 +56,8 @@ def neurons(record: Record, shape: Shape, reading: Reading, place: str) -> Neuro
         gain = (1 - beta) * record.array("r")
     if record.kind == "CubaLIF":
         alpha = kept(record.array("tau_syn"), reading)
-        gain = gain * (1 - alpha) * record.fields.get("w_in", 1.0)
-    unit = semantics.gain is not Gain.EQUATION
+        gain = gain if semantics.gain is Gain.MEMBRANE else gain * (1 - alpha) * record.fields.get("w_in", 1.0)
+    unit = semantics.gain in (Gain.UNIT, Gain.DECAYED)
     if semantics.gain is Gain.DECAYED and alpha is not None:
         unit, gain = False, alpha
     drift = np.zeros(shape) if record.kind == "IF" else (1 - beta) * (record.array("v_leak") - origin)

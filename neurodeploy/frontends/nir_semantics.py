@@ -39,6 +39,8 @@ class Gain(StrEnum):
     """1, whatever R and w_in are."""
     DECAYED = "decayed"
     """1, and what enters a synaptic current decays in that step already: Rockpool's CubaLIF."""
+    MEMBRANE = "membrane"
+    """As the equation says, but a synaptic current rises by its input itself: Norse's LIF."""
 
 
 class Current(StrEnum):
