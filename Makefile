@@ -25,7 +25,8 @@ $(STAMP): constraints.txt pyproject.toml
 	@echo "installing the pinned set into $(VENV); the first time takes some minutes, most of it for PyTorch"
 	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) --constraint constraints.txt --editable ".[lava,lava-dl,datasets,cluster,nest,pynn,spinnaker,sanafe,neurobench,nir,dev]"
 	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) --constraint constraints.txt \
-		--no-deps --ignore-requires-python lava-nc neurobench lava-dl
+		--no-deps --ignore-requires-python lava-nc neurobench lava-dl \
+		spikingjelly norse sinabs nirtorch loguru pbr
 	touch $@
 
 demo: $(STAMP)

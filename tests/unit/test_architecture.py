@@ -66,6 +66,9 @@ HOMES = {
     "distributed": {"benchmark"},
     "h5py": {"frontends/hdf5_worker.py", "datasets"},
     "nir": set(),
+    "spikingjelly": {"frontends/recorded_spikingjelly.py"},
+    "norse": {"frontends/recorded_norse.py"},
+    "sinabs": {"frontends/recorded_sinabs.py"},
 }
 """The only places that may import each of these."""
 
@@ -122,6 +125,7 @@ def test_packages_stay_in_their_rooms(package: str, homes: set[str]) -> None:
         ("import neurodeploy.cli", ("numpy", "scipy", "torch", "numba", "lava", "sklearn")),
         ("import neurodeploy.pipeline", ("torch", "snntorch", "lava", "sklearn", "rich")),
         ("import neurodeploy.frontends.lava_dl", ("torch", "lava", "h5py")),
+        ("import neurodeploy.frontends.snntorch", ("spikingjelly", "norse", "sinabs")),
         ("import neurodeploy.backends.loihi2", ("torch", "lava")),
         ("import neurodeploy.backends.spinnaker2", ("torch", "pyNN", "spynnaker", "pacman")),
         ("import neurodeploy.backends.spinnaker.worker", ("torch", "numba", "pyNN", "nest", "brian2")),
