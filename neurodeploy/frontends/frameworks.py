@@ -19,8 +19,10 @@ LIBRARIES = tuple(
 """Where code is not the user's own."""
 
 
-def package_of(module: nn.Module) -> str:
-    return type(module).__module__.partition(".")[0]
+def package_of(module: nn.Module) -> str | None:
+    """Return the package of PACKAGES that `module`, or what it inherits from, is of."""
+    origins = (kind.__module__.partition(".")[0] for kind in type(module).__mro__)
+    return next((origin for origin in origins if origin in PACKAGES), None)
 
 
 def framework_of(module: nn.Module) -> Framework | None:
@@ -29,7 +31,7 @@ def framework_of(module: nn.Module) -> Framework | None:
     return framework if framework is not None and type(module) in framework.neurons else None
 
 
-def of_package(package: str) -> Framework | None:
+def of_package(package: str | None) -> Framework | None:
     """Return how the neurons of `package` are read."""
     match package:
         case "snntorch":
@@ -53,7 +55,7 @@ def of_package(package: str) -> Framework | None:
 
 def describe(module: nn.Module) -> str:
     """Name a module's class as its user writes it."""
-    kind, package = type(module), package_of(module)
+    kind, package = type(module), type(module).__module__.partition(".")[0]
     if kind.__module__.startswith("torch.nn"):
         return f"torch.nn.{kind.__name__}"
     return f"{package}.{kind.__name__}" if package in PACKAGES else kind.__name__

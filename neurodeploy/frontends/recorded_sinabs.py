@@ -80,7 +80,7 @@ class Sinabs(Framework):
             findings.append(recurrent)
         if findings or isinstance(recurrent, Finding):
             return NeuronNodes(findings=tuple(findings))
-        reset = Reset.SUBTRACT_AT_ONCE if isinstance(module.reset_fn, MembraneSubtract) else Reset.ZERO
+        reset = Reset.SUBTRACT_AT_ONCE if type(module.reset_fn) is MembraneSubtract else Reset.ZERO
         lif = nodes.LIF(
             call.shape[1:],
             parameters["alpha_mem"],
@@ -125,14 +125,14 @@ def _unsupported_settings(module: Any, place: str) -> list[Finding]:
     if spikes is not MultiSpike and spikes is not SingleSpike:
         what, why = f"spike_fn={spikes}", "how it counts spikes has no exact counterpart"
         findings.append(setting(place, what, why, "use MultiSpike or SingleSpike"))
-    if isinstance(reset, MembraneReset):
+    if type(reset) is MembraneReset:
         if reset.reset_value != 0:
             why = "sinabs adds it to every membrane at every step, whether it fired or not"
             findings.append(setting(place, f"reset_value={reset.reset_value:g}", why, "use MembraneReset()"))
         if spikes is MultiSpike:
             why = "how often a neuron fires and that it then forgets the rest is one rule no target has"
             findings.append(setting(place, "MultiSpike with MembraneReset", why, "use SingleSpike"))
-    elif not isinstance(reset, MembraneSubtract) or reset.subtract_value is not None:
+    elif type(reset) is not MembraneSubtract or reset.subtract_value is not None:
         why = "a spike takes the threshold from the membrane, or all of it"
         findings.append(setting(place, f"reset_fn={reset}", why, "use MembraneSubtract() or MembraneReset()"))
     return findings

@@ -33,7 +33,7 @@ from neurodeploy.frontends.folding import (
     Tree,
     leaves,
 )
-from neurodeploy.frontends.frameworks import LIBRARIES, PACKAGES, describe, framework_of, of_package, package_of
+from neurodeploy.frontends.frameworks import LIBRARIES, describe, framework_of, of_package, package_of
 from neurodeploy.frontends.recorded_layers import layer_node
 from neurodeploy.frontends.recorded_output import Outputs, find_output
 from neurodeploy.frontends.recorded_snntorch import broken
@@ -382,10 +382,10 @@ def _not_finite(place: str, what: str) -> Finding:
 
 
 def _no_neurons(trace: Trace) -> Finding:
-    met = {package_of(module) for module in trace.names} & set(PACKAGES) or {"snntorch"}
+    met = {package for module in trace.names if (package := package_of(module))} or {"snntorch"}
     frameworks = [(package, framework) for package in sorted(met) if (framework := of_package(package)) is not None]
     kinds = ", ".join(f"{package}.{kind.__name__}" for package, found in frameworks for kind in found.neurons)
-    others = [f'{describe(m)} "{trace.path(m)}"' for m in trace.names if package_of(m) in PACKAGES]
+    others = [f'{describe(m)} "{trace.path(m)}"' for m in trace.names if package_of(m)]
     return Finding(
         "ND024",
         ", ".join(others) or "net",
