@@ -857,6 +857,10 @@ def _encoding(kind: str | None, steps: int | None) -> Encoding | None:
 def _semantics(settings: list[str] | None) -> dict[str, Any]:
     """Return what --semantics says as `load` takes it: settings by name, or a file in which they are."""
     files = [setting for setting in settings or () if "=" not in setting]
+    for word in files:
+        if Path(word).suffix != ".json" and not Path(word).is_file():
+            why = "a setting is NAME=VALUE, and otherwise a file that infer-semantics wrote"
+            raise UsageError(Finding("ND043", f"--semantics {word}", "neither of both", why, f"write {word}=VALUE"))
     if len(files) > 1:
         fix = "name one file; NAME=VALUE beside it goes before what it says"
         raise UsageError(Finding("ND408", f"--semantics {files[1]}", "a second file", "one says it all", fix))

@@ -47,7 +47,7 @@ from neurodeploy.pipeline import Progress, Samples, read_data
 
 SEARCHED: dict[str, tuple[Setting, ...]] = {
     "discretization": tuple(Discretization),
-    "gain": (Gain.EQUATION, Gain.UNIT),
+    "gain": (Gain.EQUATION, Gain.UNIT),  # and those of synaptic currents, where there are some
     "reset": (
         Reset.ZERO,
         Reset.ZERO_NEXT_STEP,
@@ -231,10 +231,11 @@ def _space(graph: Graph, dt: float | None, fixed: dict[str, Setting]) -> list[tu
     """Return the combinations that are tried: a step, where that is open too, and settings."""
     convention = convention_at(graph, dt)
     known: Mapping[str, Setting] = {} if convention is None else convention.known
+    searched = SEARCHED | ({"gain": tuple(Gain)} if graph.of_kind("CubaLIF") else {})
     opened = [name for name in SEARCHED if name in {*left_open(graph), "gain"} and name not in {*fixed, *known}]
     steps: tuple[float | None, ...] = STEPS_S if dt is None and convention is None and timed(graph) else (None,)
     choices: list[dict[str, Setting]] = [
-        dict(zip(opened, each, strict=True)) for each in product(*(SEARCHED[name] for name in opened))
+        dict(zip(opened, each, strict=True)) for each in product(*(searched[name] for name in opened))
     ]
     for style in _styles(graph, dt).values():
         own = {name: style.get(name, SEARCHED[name][0]) for name in opened}
