@@ -317,8 +317,27 @@ EXPLANATIONS: dict[str, str] = {
     "excitatory weights and inhibition in place of what was trained. PyNN keeps weights that learn within 0 and w_max.",
     "ND157": "Packets of a SpiNNaker machine carry no value, so that a neuron cannot fire several times in a step, and "
     "no PyNN cell has a floor under its membrane. Compile for Loihi 2, which has both.",
-    "ND175": "`neurodeploy save -o` names the file that the module or its weights are read from, which the model would "
-    "replace. Nothing was written.",
+    "ND160": "Listed, always: NIR has no word for it, so the exported file's metadata says it: how long a step is and "
+    "how equations become steps, a reset other than v to v_reset at once, firing at the threshold or several times a "
+    "step, a floor, what enters and how it is encoded, how a decision is made. neurodeploy reads it back; another "
+    "tool reads what NIR's equations say.",
+    "ND161": "No NIR graph computes this: NIR's neurons have one fixed threshold and states that decay, every node is "
+    "fed by the input, and it has no maximum. What has no node is multiplied out into one matrix, up to 2^24 weights; "
+    "NIR cannot give flat values axes again, so what follows is multiplied out too. A file holds up to 512 MiB of "
+    "arrays, as much as is read back.",
+    "ND162": "Listed, always: exported in another form that computes the same. nir 1.0.8 checks shapes as if each "
+    "Conv2d had one group and a square kernel, so groups and other kernels are spelled out in zeros; maps that NIR "
+    "lacks are matrices, maxima over spikes logical ors, delays outside loops nodes of type Delay. The metadata holds "
+    "what was.",
+    "ND163": "Recorded, always: the NIR file holds metadata of neurodeploy's export. Where its SHA-256 fits the "
+    "graph, the network is what it says, bit for bit, with the weights that are in the graph. Where the graph was "
+    "changed otherwise, or settings were stated with --semantics, the metadata is left out and the graph is read as "
+    "anybody's.",
+    "ND164": "Rounding, listed: NIR has time constants and resistances, and beta, alpha or the gain computed from "
+    "these differs in the last bits. The metadata holds the numbers themselves; the bound is what another reader is "
+    "off by.",
+    "ND175": "`-o` of `neurodeploy save` or `export` names the file that the model or its weights are read from, which "
+    "would be replaced. Nothing was written.",
     # ND2xx: numbers and substitutions
     "ND201": "Rounding, always recorded: a weight becomes twice an 8-bit signed mantissa times a power of two, one "
     "scale per population. The bound is the largest difference of any weight of the map. Loihi's mixed-sign weights "

@@ -27,11 +27,13 @@ class Finding:
 
 
 class Change(StrEnum):
-    """How a translated network may differ from its source, or what was decided to read a source that leaves it open."""
+    """How a translated network may differ from its source, what was decided to read a source that leaves it open, or
+    what a file has no words for and states beside what it says."""
 
     ROUNDING = "rounding"
     SUBSTITUTION = "substitution"
     READING = "reading"
+    ANNOTATION = "annotation"
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class Deviation:
 
     `bound` is the largest measured difference in `unit`; a substitution has no bound because it changes what is
     computed, and exists only because the user allowed its code by name. A reading has none either: the source says
-    nothing, or contradicts itself, and this is how it was taken.
+    nothing, or contradicts itself, and this is how it was taken. An annotation is what the format of an exported file
+    cannot say, or says in another form; the file's metadata says it.
     """
 
     code: str

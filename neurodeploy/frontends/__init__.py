@@ -9,6 +9,7 @@ from typing import Any
 
 from neurodeploy.errors import Finding, LoadError, UsageError
 from neurodeploy.frontends import hdf5
+from neurodeploy.frontends.checks import with_dt
 from neurodeploy.ir.network import Network
 
 
@@ -83,14 +84,14 @@ def _load_hdf5(
 
         if semantics or inferred:
             raise UsageError(_stated(model))
-        return _with_dt(lava_dl.network_of(tree, model, shape), dt, model)
+        return with_dt(lava_dl.network_of(tree, model, shape), dt, model)
     from neurodeploy.frontends import nir, nir_inferred
 
-    graph = nir.settled(tree, Path(model).name)
     if inferred is None:
-        return nir.network_of(graph, dt, semantics)
+        return nir.network_in(tree, Path(model).name, dt, semantics)
     found = nir_inferred.read(inferred, model)
-    network = nir.network_of(graph, found.dt_s if dt is None else dt, found.settings | {**(semantics or {})})
+    settings = found.settings | {**(semantics or {})}
+    network = nir.network_in(tree, Path(model).name, found.dt_s if dt is None else dt, settings)
     return replace(network, encoding=found.encoding, deviations=(*network.deviations, found.deviation))
 
 
@@ -108,23 +109,12 @@ def _load_file(
 
     content: Any = checkpoint.read_tensors(model, trust_pickle)
     if checkpoint.is_checkpoint(content):
-        return _with_dt(checkpoint.restore(content, model), dt, model)
+        return with_dt(checkpoint.restore(content, model), dt, model)
     from neurodeploy.frontends import state_dict, user_code
 
     if isinstance(content, nn.Module):
         return user_code.record_shape(content, _needed(shape, model), dt)
     return state_dict.infer(user_code.state_dict_of(content, model), allow=allow, place=model, dt=dt)
-
-
-def _with_dt(network: Network, dt: float | None, model: str) -> Network:
-    if dt is None or dt == network.dt_s:
-        return network
-    if network.dt_s is not None:
-        what = f"dt is {dt!r} s, but the model was saved with {network.dt_s!r} s"
-        raise UsageError(Finding("ND028", model, what, "a step has one duration", "leave dt out, or save it anew"))
-    if not (isinstance(dt, int | float) and 0 < dt < float("inf")):
-        raise UsageError(Finding("ND028", model, f"dt is {dt!r}", "a step lasts a positive time", "change dt"))
-    return replace(network, dt_s=float(dt))
 
 
 def _checked_shape(shape: tuple[int, ...] | None) -> tuple[int, ...] | None:

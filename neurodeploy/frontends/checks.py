@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from neurodeploy.errors import Finding
+from neurodeploy.errors import Finding, UsageError
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.nodes import (
     LIF,
@@ -116,3 +116,19 @@ def _not_finite(node: Any) -> list[str]:
 def _contradiction(place: str, what: str) -> Finding:
     why = "the parts of a network must fit each other"
     return Finding("ND027", place, what, why, "record the module again with neurodeploy.save")
+
+
+def with_dt(network: Network, dt: float | None, model: str) -> Network:
+    """Return `network` with the step the user states.
+
+    Raises:
+        UsageError: ND028 when that is no time, or the model states another.
+    """
+    if dt is None or dt == network.dt_s:
+        return network
+    if network.dt_s is not None:
+        what = f"dt is {dt!r} s, but the model was saved with {network.dt_s!r} s"
+        raise UsageError(Finding("ND028", model, what, "a step has one duration", "leave dt out, or save it anew"))
+    if not (isinstance(dt, int | float) and 0 < dt < float("inf")):
+        raise UsageError(Finding("ND028", model, f"dt is {dt!r}", "a step lasts a positive time", "change dt"))
+    return replace(network, dt_s=float(dt))

@@ -55,6 +55,13 @@ def is_hdf5(path: str | Path) -> bool:
         return False
 
 
+def require_h5py() -> None:
+    """Raise BackendUnavailableError, ND031, without h5py."""
+    if find_spec("h5py") is None:
+        why = "NIR graphs and lava-dl's networks are HDF5 files"
+        raise BackendUnavailableError(Finding("ND031", "h5py", "h5py is not installed", why, "pip install h5py"))
+
+
 def read(path: str | Path) -> Tree:
     """Return all that an HDF5 file holds.
 
@@ -70,9 +77,7 @@ class Reader:
     """The child process; it serves many files, and is started again after one that ended it."""
 
     def __init__(self) -> None:
-        if find_spec("h5py") is None:
-            why = "NIR graphs and lava-dl's networks are HDF5 files"
-            raise BackendUnavailableError(Finding("ND031", "h5py", "h5py is not installed", why, "pip install h5py"))
+        require_h5py()
         self._child: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Reader:

@@ -24,10 +24,11 @@ import numpy as np
 
 from neurodeploy.errors import Change, Deviation, Finding, NetworkError, UnsupportedError, raise_all
 from neurodeploy.frontends import hdf5
-from neurodeploy.frontends.checks import contradictions
+from neurodeploy.frontends.checks import contradictions, with_dt
 from neurodeploy.frontends.hdf5 import Tree
 from neurodeploy.frontends.nir_graph import POOLS, Record, graph_of
 from neurodeploy.frontends.nir_loops import SPIKING, returning
+from neurodeploy.frontends.nir_metadata import SAID, statement
 from neurodeploy.frontends.nir_neurons import neurons
 from neurodeploy.frontends.nir_semantics import READ, Current, Reading, read_as
 from neurodeploy.frontends.nir_shapes import Shaped, shaped
@@ -79,7 +80,27 @@ def load_nir(path: str | Path, dt: float | None = None, semantics: Mapping[str, 
         UnsupportedError: ND039, ND041, ND042 for what has no counterpart here, NetworkError: ND025 for NaN.
         UsageError: ND028, ND043.
     """
-    return network_of(repaired(path), dt, semantics)
+    return network_in(hdf5.read(path), Path(path).name, dt, semantics)
+
+
+def network_in(tree: Tree, file: str, dt: float | None, semantics: Mapping[str, str] | None) -> Network:
+    """Return the network in the contents of a file: as its metadata states it, if it does, or as its graph is read.
+
+    Settings that the user states are of the graph, and then the metadata is left out.
+    """
+    graph = graph_of(tree, file)
+    said = statement(tree, graph)
+    if said is None:
+        return network_of(shaped(closed(graph)), dt, semantics)
+    if said.network is not None and not semantics:
+        earlier = tuple(each for each in said.network.deviations if each.code != SAID)
+        what = "the network is what the file's metadata says, which neurodeploy's export wrote and which fits the graph"
+        what += ", with weights or thresholds in the graph that were changed after it" if said.reweighted else ""
+        network = replace(said.network, deviations=(*earlier, Deviation(SAID, file, what, Change.READING)))
+        return with_dt(network, dt, file)
+    network = network_of(shaped(closed(graph)), dt, semantics)
+    what = f"the file's metadata is left out: {said.why or 'settings were stated, which are of the graph'}"
+    return replace(network, deviations=(Deviation(SAID, file, what, Change.READING), *network.deviations))
 
 
 def repaired(path: str | Path) -> Shaped:
@@ -88,12 +109,7 @@ def repaired(path: str | Path) -> Shaped:
     Raises:
         LoadError: what `hdf5.read`, `graph_of`, `closed` and `shaped` refuse.
     """
-    return settled(hdf5.read(path), Path(path).name)
-
-
-def settled(tree: Tree, file: str) -> Shaped:
-    """Return the same of the contents of a file; see `repaired`."""
-    return shaped(closed(graph_of(tree, file)))
+    return shaped(closed(graph_of(hdf5.read(path), Path(path).name)))
 
 
 def network_of(fitted: Shaped, dt: float | None = None, semantics: Mapping[str, str] | None = None) -> Network:
