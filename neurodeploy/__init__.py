@@ -9,6 +9,7 @@ _HOMES = {
     "train": "neurodeploy.learning.training",
     "compile": "neurodeploy.pipeline",
     "read_data": "neurodeploy.pipeline",
+    "export": "neurodeploy.pipeline",
     "run": "neurodeploy.pipeline",
     "learn": "neurodeploy.onchip",
     "verify": "neurodeploy.pipeline",

@@ -41,6 +41,7 @@ VERBS = (
     "report",
     "emit",
     "map",
+    "export",
     "inspect",
     "infer-semantics",
     "targets",
@@ -594,6 +595,38 @@ def map_model(
 
 
 @app.command()
+def export(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="As compile takes it, or MODEL.ndc, whose source is written.")
+    ],
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="OUT.nir", help="Default: MODEL.nir here.")] = None,
+    weights: Weights = None,
+    example_shape: ExampleShape = None,
+    dt: Dt = None,
+    semantics: Semantics = None,
+    allow: Allow = None,
+    trust_pickle: TrustPickle = False,
+    as_json: Json = False,
+) -> Answer:
+    """Write a network as a NIR graph, a repaired one included, and list what NIR cannot say of it."""
+    from neurodeploy import display, pipeline, summary
+
+    _check_codes(allow or [])
+    out = out or _beside(model, ".nir")
+    network, unsaid = pipeline.export(
+        model,
+        out,
+        weights=weights,
+        example_shape=_shape(example_shape),
+        dt=dt,
+        allow=allow or (),
+        trust_pickle=trust_pickle,
+        **_semantics(semantics),
+    )
+    return Answer({"written": str(out), **summary.of_export(network, unsaid)}, display.show_exported)
+
+
+@app.command()
 def inspect(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A compiled model, or a model as compile takes it.")],
     weights: Weights = None,
@@ -601,7 +634,8 @@ def inspect(
     dt: Dt = None,
     semantics: Semantics = None,
     repair: Annotated[
-        bool, typer.Option("--repair", help="List what is wrong with a NIR graph, and how it can be read all the same.")
+        bool,
+        typer.Option("--repair", help="List what is wrong with a NIR graph and how it is read; export writes it."),
     ] = False,
     allow: Allow = None,
     trust_pickle: TrustPickle = False,
@@ -824,9 +858,9 @@ def _option(text: str) -> tuple[str, Any]:
     return name, value
 
 
-def _beside(model: str) -> Path:
-    """Return the default artefact: the model file's stem in the current directory."""
-    return Path(f"{Path(model.partition('.py:')[0]).stem}.ndc")
+def _beside(model: str, ending: str = ".ndc") -> Path:
+    """Return the default artefact or file: the model file's stem in the current directory."""
+    return Path(f"{Path(model.partition('.py:')[0]).stem}{ending}")
 
 
 def _check_codes(codes: list[str]) -> None:

@@ -169,6 +169,16 @@ def show_saved(console: Console, plain: Plain) -> None:
     _line(console, f"next      neurodeploy compile {plain['model']} --target loihi2-sim{steps}")
 
 
+def show_exported(console: Console, plain: Plain) -> None:
+    """Print how the model was read, what NIR cannot say of it, and where it is."""
+    network = plain["network"]
+    step = "time in steps" if network["dt_s"] is None else f"dt {network['dt_s']:g} s"
+    _line(console, f"NIR graph of {network['input']['name']} to {network['output']}, {step}", "bold")
+    _show_deviations(console, network)
+    _show_deviations(console, {"deviations": plain["unsaid"]})
+    _line(console, f"\nwritten to {plain['written']}", "bold")
+
+
 def show_graph(console: Console, plain: Plain) -> None:
     """Print what was repaired in a NIR file, and the graph that came of it."""
     version = plain["version"] or "not stated"
@@ -177,7 +187,9 @@ def show_graph(console: Console, plain: Plain) -> None:
         _line(
             console, f"repaired  {repair['place']}: {repair['what']}\n          read as: {repair['read_as']}", "yellow"
         )
-    if not plain["repairs"]:
+    if plain["repairs"]:
+        _line(console, f"write it so with: neurodeploy export {plain['file']} -o NEW.nir")
+    else:
         _line(console, "nothing to repair", "green")
     table = _table("node", "kind", "shape", "reads")
     for node in plain["nodes"]:
@@ -673,6 +685,8 @@ def _show_deviations(console: Console, plain: Plain) -> None:
             _line(console, f"SUBSTITUTED {text}", "bold yellow")
         elif deviation["change"] == "reading":
             _line(console, f"read      {text}")
+        elif deviation["change"] == "annotation":
+            _line(console, f"metadata  {text}")
         elif deviation["code"] == MAY_SATURATE:
             _line(console, f"careful   {text}", "yellow")
         else:

@@ -21,14 +21,15 @@ from typing import Any
 import numpy as np
 
 from neurodeploy import datasets
-from neurodeploy.artifact import CompiledModel, array_fingerprint
+from neurodeploy.artifact import CompiledModel, array_fingerprint, load_artifact
 from neurodeploy.engine.cells import run_cells, run_plainly
 from neurodeploy.engine.fast import run_fast
 from neurodeploy.engine.real import run_real
 from neurodeploy.engine.reference import run_reference
-from neurodeploy.errors import Change, Finding, UnsupportedError, UsageError, VerificationError
+from neurodeploy.errors import Change, Deviation, Finding, UnsupportedError, UsageError, VerificationError
 from neurodeploy.evaluation import activity, baselines, chip_counts, energy, fidelity, rounding, traffic
 from neurodeploy.evaluation import neurobench as neurobench_metrics
+from neurodeploy.exports.nir import export_nir
 from neurodeploy.hardware import HardwareProfile, load_profile, target_names, targets_of
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.nodes import InputKind, grid_levels
@@ -167,6 +168,31 @@ def save(
         network = _covering(network, samples)
     import_module("neurodeploy.frontends.checkpoint").save_network(network, path)
     return network
+
+
+def export(model: str | Path | Network, out: str | Path, **loading: Any) -> tuple[Network, tuple[Deviation, ...]]:
+    """Write `model` to `out` as a NIR file; return its network, and what only the file's metadata says of it.
+
+    Args:
+        model: as `compile` takes it; of an artefact, its source.
+        loading: allow, weights, example_shape, dt, trust_pickle, semantics of `frontends.load`.
+
+    Raises:
+        UsageError: ND007 when an artefact's source is to be read otherwise than it was, ND175 when `out` is `model`.
+        UnsupportedError: ND161 when no NIR graph can stand for the network; and whatever `load` refuses.
+    """
+    if isinstance(model, Network):
+        network = model
+    elif Path(model).is_dir():
+        given = ", ".join(name for name, value in loading.items() if value)
+        if given:
+            why = "an artefact holds its source as it was read"
+            raise UsageError(Finding("ND007", str(model), f"{given} beside an artefact", why, "leave them out"))
+        network = load_artifact(model).source
+    else:
+        _refuse_overwriting(Path(out), (model,))
+        network = load(model, **loading)
+    return network, export_nir(network, out)
 
 
 def _refuse_overwriting(path: Path, sources: tuple[str | Path | None, ...]) -> None:

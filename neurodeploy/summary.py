@@ -119,6 +119,16 @@ def of_network(network: Network) -> Plain:
     }
 
 
+def of_export(network: Network, unsaid: tuple[Deviation, ...]) -> Plain:
+    """Return what a NIR file was written of: the network, how it was read, and what only the metadata says."""
+    return {
+        "kind": "export",
+        "format": "NIR",
+        "network": of_network(network),
+        "unsaid": [asdict(deviation) for deviation in unsaid],
+    }
+
+
 def of_graph(fitted: Shaped) -> Plain:
     """Return what a NIR file holds once it is repaired, what was repaired, and what the file gives away of its step."""
     graph, convention = fitted.graph, recognized(fitted.graph)

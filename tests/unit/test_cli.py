@@ -41,6 +41,7 @@ VERBS = (
     "report",
     "emit",
     "map",
+    "export",
     "inspect",
     "infer-semantics",
     "targets",
