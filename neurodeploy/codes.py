@@ -120,9 +120,8 @@ EXPLANATIONS: dict[str, str] = {
     "subtract_next_step, subtract_at_once, none), firing (above, reached, multiple), floor (none, minus_threshold, or "
     "a number), current (same_step, step_before), start (zero, leak, reset). neurodeploy/ir/nodes.py and "
     "frontends/nir_semantics.py say what each means; `neurodeploy infer-semantics` compares them on data.",
-    "ND041": "The node has no counterpart here. Layers and decisions read spikes, so LI, CubaLI and I, which never "
-    "spike, have none, and an output is a population of LIF, CubaLIF or IF. NIR 1.0.8 has no other types than those "
-    "listed.",
+    "ND041": "A type that NIR 1.0.8 does not have; or the output adds up several nodes, or is no population: a "
+    "decision is the largest count of spikes or, where the output is LI, CubaLI or I, the largest sum of a membrane.",
     "ND042": "The node is supported, but not with this setting: a reset to a voltage where the neuron does not start, "
     "a leak beside a synaptic current, a threshold below the reset, a delay of more than one step, padding that "
     "differs from side to side. The message says which and what to use instead.",
@@ -294,6 +293,8 @@ EXPLANATIONS: dict[str, str] = {
     "ND148": "Neurons that fire several times in a step send graded spikes, whose payload says how often, and the "
     "spikes of Loihi 1 carry none. Compile for Loihi 2, or read the network with neurons that fire once (--semantics "
     "firing=above).",
+    "ND149": "What a membrane that is sent as a value weighs is known once its population has its numbers, and here "
+    "one of those before it, or itself, reads it a step late. Let neurons that fire feed back.",
     "ND150": "Spikes are all that enters a SpiNNaker machine, and no packet of theirs carries a value. Compile with an "
     "encoding of spikes, --encoding rate --steps T for instance, and evaluate what that costs; or train with one, as a "
     "network must be that reads an image row by row, or recordings.",
@@ -371,6 +372,9 @@ EXPLANATIONS: dict[str, str] = {
     "that a layer receives in a step must fit its current. Payloads are therefore bounded: by whole bits that hold "
     "twice the most spikes of a step on the calibration data, 15 without such data, 255 in any case. What is not sent "
     "stays on the membrane where spikes subtract the threshold. Compile with --calibration DATA.",
+    "ND217": "Rounding, always recorded: neurons that only integrate (NIR's LI, CubaLI and I) send their membrane in "
+    "every step as a graded spike, of 8 bits and a sign where other neurons read it. The range is twice the largest "
+    "membrane of the calibration data, or the worst case; beyond it payloads saturate. An output's are not rounded.",
     "ND220": "The model was compiled for spikes, which are 0 or 1, and the data hold other values. Encode the data "
     "(rate, latency, delta), or compile with --calibration on data of the real kind, which makes the input graded.",
     "ND221": "The data hold values outside the range the model was compiled for, where the 24-bit currents could wrap "

@@ -16,7 +16,8 @@ class RunResult:
 
     Args:
         executor: who really computed this, e.g. "engine (numba)" or "lava 0.10.0 runtime".
-        spikes: population -> uint8 (step, sample, *neuron).
+        spikes: population -> uint8 (step, sample, *neuron); what carries a value is wider: counts of a source uint32,
+            membranes float64 of a source and int32 of a program, in its payloads.
         currents, voltages: population -> int32 (step, sample, *neuron) *after* the reset, only if states were recorded;
             float64 in mV for SpiNNaker, populations left out and values NaN where the simulator does not show them.
         predictions: int64 (sample,).
@@ -55,10 +56,12 @@ class Moment:
 def decide(output_spikes: np.ndarray) -> np.ndarray:
     """Return the decision per sample: the neuron with most spikes, the lowest index on a tie.
 
+    Of neurons that send their membrane, it is the one with the largest sum of that over all steps.
+
     Args:
         output_spikes: (step, sample, *neuron).
     """
-    counts = output_spikes.sum(axis=0, dtype=np.int64)
+    counts = output_spikes.sum(axis=0, dtype=np.int64 if output_spikes.dtype.kind in "biu" else np.float64)
     return counts.reshape(counts.shape[0], -1).argmax(axis=1)
 
 

@@ -157,7 +157,7 @@ def of_run(model: CompiledModel, samples: Samples, result: RunResult) -> Plain:
         "samples": samples.inputs.shape[1],
         "seconds": result.seconds,
         "steps_on_chip": result.steps_on_chip,
-        "spikes": {name: int(spikes.sum(dtype=np.int64)) for name, spikes in result.spikes.items()},
+        "spikes": {name: int(np.count_nonzero(spikes)) for name, spikes in result.spikes.items()},
         "predictions": result.predictions.tolist(),
         "labels": None if labels is None else labels.tolist(),
         "accuracy": None if labels is None else float(np.mean(result.predictions == labels)),

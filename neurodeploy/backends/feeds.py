@@ -57,24 +57,34 @@ class Feed:
         return row_sums(self.node, self.low, self.high)
 
 
-ONCE: Mapping[str, int] = {}
+@dataclass(frozen=True)
+class Sent:
+    """What the neurons of a population send in a step: real values from `low` to `high`, `payload` apart."""
+
+    low: float = 0.0
+    high: float = 1.0
+    payload: float = 1.0
 
 
-def feeds_of(network: Network, name: str, port: InputPort, most: Mapping[str, int] = ONCE) -> list[Feed]:
+SPIKES: Mapping[str, Sent] = {}
+
+
+def feeds_of(network: Network, name: str, port: InputPort, sent: Mapping[str, Sent] = SPIKES) -> list[Feed]:
     """Return every map into population `name` of a lowered network.
 
     Args:
-        most: how many spikes the neurons of a population send in a step, where it is more than one.
+        sent: by population, of those that send more than single spikes.
     """
     feeds = []
     for edge in network.incoming(name):
         (entry,) = network.incoming(edge.source)
         node = network.nodes[edge.source]
         assert isinstance(node, LinearMap)
-        graded = isinstance(network.nodes[entry.source], Input) and port.kind is InputKind.GRADED
-        payload = port.scale if graded else 1.0
-        low, high = (port.low * payload, port.high * payload) if graded else (0.0, float(most.get(entry.source, 1)))
-        feeds.append(Feed(edge.source, entry.source, node, bool(entry.delay_steps), payload, low, high))
+        values = sent.get(entry.source, Sent())
+        if isinstance(network.nodes[entry.source], Input) and port.kind is InputKind.GRADED:
+            values = Sent(port.low * port.scale, port.high * port.scale, port.scale)
+        late = bool(entry.delay_steps)
+        feeds.append(Feed(edge.source, entry.source, node, late, values.payload, values.low, values.high))
     return feeds
 
 

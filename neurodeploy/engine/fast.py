@@ -69,7 +69,10 @@ def run_fast(
     def shaped(records: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         return {p.name: records[p.name].reshape(steps, samples, *p.shape) for p in program.populations if records}
 
-    spikes = {name: activity.astype(np.uint8, copy=False) for name, activity in shaped(run.activity).items()}
+    spikes = {
+        p.name: activity.astype(p.loihi.sent_type, copy=False)
+        for p, activity in zip(program.populations, shaped(run.activity).values(), strict=True)
+    }
     seconds = time.perf_counter() - started
     states = (shaped(run.currents), shaped(run.voltages))
     return RunResult("engine (numba)", spikes, decide(spikes[program.output]), *states, seconds)
@@ -109,6 +112,8 @@ def fits_kernels(program: Program) -> bool:
         return False
     recurrent = [projection for projection in late if projection.source == projection.target]
     if len({projection.target for projection in recurrent}) != len(recurrent):
+        return False
+    if any(program.population(projection.target).loihi.firing is Firing.VALUE for projection in recurrent):
         return False
     kernels_of = [projection for projection in recurrent if isinstance(projection.synapses, ConvSynapses)]
     if any(program.population(projection.target).size > LARGEST_RECURRENT for projection in kernels_of):
@@ -187,6 +192,8 @@ def _firing(population: Population) -> tuple[np.ndarray, ...]:
     neuron = population.loihi
     if neuron.firing is Firing.ABOVE and neuron.floor is None and neuron.reset is not Reset.SUBTRACT_AT_ONCE:
         return ()
+    if neuron.firing is Firing.VALUE:
+        return np.array((neuron.payload_shift, neuron.most), np.int32), np.zeros(0, np.int32)
     lowest = np.full(population.size, -STATE_MAX, np.int32)
     if neuron.floor is not None:
         lowest = np.maximum(lowest, _per_neuron(population, neuron.floor) << STATE_SHIFT)
@@ -224,6 +231,8 @@ def _advance(layer: _Layer, run: _Run, first: int, activation: np.ndarray) -> No
         source = run.activity[projection.source]
         add(projection, arrays, source[: len(source) - late], first, activation[:, late:])
     advance = kernels.advance_counting if layer.firing else kernels.advance
+    if layer.population.loihi.firing is Firing.VALUE:
+        advance = kernels.advance_values
     advance(
         activation,
         *layer.parameters,

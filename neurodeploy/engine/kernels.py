@@ -351,3 +351,47 @@ def advance_counting(
             if currents.size:
                 currents[step, first + sample] = u
                 voltages[step, first + sample] = v
+
+
+@njit(cache=True, parallel=True)
+def advance_values(
+    activation: np.ndarray,
+    keep_u: np.ndarray,
+    keep_v: np.ndarray,
+    theta: np.ndarray,
+    bias_u: np.ndarray,
+    bias_v: np.ndarray,
+    rule: np.ndarray,
+    payload: np.ndarray,
+    lowest: np.ndarray,
+    recurrent: np.ndarray,
+    exponent: int,
+    first: int,
+    spikes: np.ndarray,
+    currents: np.ndarray,
+    voltages: np.ndarray,
+) -> None:
+    """Run neurons that send their membrane in every step, and neither reset nor feed themselves.
+
+    Args:
+        payload: int32, by how many bits a membrane is shifted down to be sent, and how large a payload is at most.
+        spikes: int32 out (step, sample, neuron).
+        others: as in `advance`; theta, rule, lowest, recurrent and exponent are not read.
+    """
+    samples, steps, neurons = activation.shape
+    shift, most = payload[0], payload[1]
+    for sample in prange(samples):
+        u, v = np.zeros(neurons, np.int32), np.zeros(neurons, np.int32)
+        for step in range(steps):
+            a = activation[sample, step]
+            out = spikes[step, first + sample]
+            for j in range(neurons):
+                current = np.int32(np.int32(_decay(u[j], keep_u[j]) + np.int32(a[j] << 6)) + bias_u[j])
+                current = np.int32(current - (_WRAPS if current > WRAP else _ZERO))
+                current = np.int32(current + (_WRAPS if current <= -WRAP else _ZERO))
+                u[j] = current
+                v[j] = _clip(np.int32(np.int32(_decay(v[j], keep_v[j]) + current) + bias_v[j]))
+                out[j] = min(max(v[j] >> shift, -most), most)
+            if currents.size:
+                currents[step, first + sample] = u
+                voltages[step, first + sample] = v

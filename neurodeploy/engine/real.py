@@ -80,7 +80,7 @@ def run_real(
         decide(spikes[network.output]),
         voltages={name: voltages[name].reshape(shapes[name]) for name in populations},
     )
-    most = {name: int(spikes[name].max(initial=0)) for name in populations}
+    most = {name: int(spikes[name].max(initial=0)) for name in populations}  # of what fires
     return result, {name: Ranges(peak_i[name], peak_v[name], most[name]) for name in populations}
 
 
@@ -164,6 +164,8 @@ def fired(firing: Firing, v: np.ndarray, theta: np.ndarray) -> np.ndarray:
             return (v >= theta).astype(np.float64)
         case Firing.MULTIPLE:
             return np.trunc(np.maximum(v, 0.0) / theta)
+        case Firing.VALUE:
+            return v.copy()
 
 
 def apply(node: Node, x: np.ndarray) -> np.ndarray:

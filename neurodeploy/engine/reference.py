@@ -99,6 +99,8 @@ def fired(neuron: Neuron, v: np.ndarray, theta: np.ndarray) -> np.ndarray:
             return (v >= theta).astype(np.int64)
         case Firing.MULTIPLE:
             return np.minimum(np.maximum(v, 0) // theta, neuron.most)
+        case Firing.VALUE:
+            return np.clip(v >> neuron.payload_shift, -neuron.most, neuron.most)
 
 
 def deliver(projection: Projection, payload: np.ndarray) -> np.ndarray:
@@ -146,7 +148,7 @@ def run_reference(program: Program, inputs: np.ndarray, record_states: bool = Tr
         inputs: integer payloads (step, sample, *input shape).
     """
     steps, samples = inputs.shape[:2]
-    spikes = {p.name: np.zeros((steps, samples, p.size), np.uint8) for p in program.populations}
+    spikes = {p.name: np.zeros((steps, samples, p.size), p.loihi.sent_type) for p in program.populations}
     currents = {p.name: np.zeros((steps, samples, p.size), np.int32) for p in program.populations}
     voltages = {p.name: np.zeros((steps, samples, p.size), np.int32) for p in program.populations}
     for sample in range(samples):

@@ -26,7 +26,7 @@ from neurodeploy.engine.real import apply, drives
 from neurodeploy.errors import Change
 from neurodeploy.evaluation import fidelity
 from neurodeploy.ir.network import Network
-from neurodeploy.ir.nodes import LIF, Conv, Linear, Reset, SparseLinear
+from neurodeploy.ir.nodes import LIF, Conv, Firing, Linear, Reset, SparseLinear
 from neurodeploy.ir.program import Neuron, Population, Program, Projection
 from neurodeploy.lowering import lower
 from neurodeploy.results import RunResult
@@ -48,7 +48,9 @@ def certify(
         inputs: real input values (step, sample, *input shape); labels: (sample,) or None.
         source: the float network's run; ours: the program's, with the same input.
     """
-    spikes_only = replace(source, voltages={}, currents={})
+    fires = {p.name for p in model.program.populations if p.neuron.firing is not Firing.VALUE}
+    spikes = {name: each for name, each in source.spikes.items() if name in fires}
+    spikes_only = replace(source, spikes=spikes, voltages={}, currents={})
     outcome = fidelity.plain(fidelity.compare(model.program, spikes_only, ours))
     accuracy = None
     if labels is not None:
@@ -63,7 +65,7 @@ def certify(
     if unexplained:
         outcome["first_divergence"] = unexplained[0]
     return outcome | {
-        "spike_agreement": fidelity.agreement(source, ours),
+        "spike_agreement": fidelity.agreement(spikes_only, ours),
         "decision_agreement": float(np.mean(source.predictions == ours.predictions)),
         "accuracy": accuracy,
         "explained_by_rounding": not unexplained,
@@ -91,12 +93,11 @@ def misdelivered(model: CompiledModel, inputs: np.ndarray, ours: RunResult) -> l
     Both are given the program's own spikes of `CHUNK` samples, and must deliver the same sums to every population.
     """
     lowered, wrong = as_allowed(model), {}
+    sent = {p.name: ours.spikes[p.name] * p.payload for p in model.program.populations}
     part = slice(0, CHUNK)
     for step in range(len(inputs)):
-        now = {name: spikes[step, part] for name, spikes in ours.spikes.items()} | {
-            model.source.input: inputs[step, part]
-        }
-        before = {name: spikes[step - 1, part] for name, spikes in ours.spikes.items()} if step else {}
+        now = {name: spikes[step, part] for name, spikes in sent.items()} | {model.source.input: inputs[step, part]}
+        before = {name: spikes[step - 1, part] for name, spikes in sent.items()} if step else {}
         meant, delivered = drives(model.source, now, before), drives(lowered, now, before)
         for name, should in meant.items():
             error, size = float(np.abs(delivered[name] - should).max(initial=0)), float(np.abs(should).max(initial=1))
@@ -188,7 +189,8 @@ class Followed:
 
     What it fired is too much below `low` - `bound`, and too little above `high` + `bound`. low and high are the
     threshold, except under Reset.SUBTRACT, which doubles it while the membrane is above it: rounding may decide that;
-    and where a neuron fires up to `most` times: n spikes need n thresholds, and n + 1 would have brought one more.
+    and where a neuron fires up to `most` times: n spikes need n thresholds, and n + 1 would have brought one more. Of
+    neurons that send their membrane as `values`, they are between which membranes the payload is what it is.
     """
 
     membrane: np.ndarray
@@ -196,6 +198,7 @@ class Followed:
     high: np.ndarray
     bound: np.ndarray
     most: int = 1
+    values: bool = False
 
     def distance(self) -> np.ndarray:
         """Return how far the membrane is from where its decision turns."""
@@ -203,12 +206,16 @@ class Followed:
 
     def defects(self, spikes: np.ndarray) -> np.ndarray:
         """Return where `spikes` (step, sample, neuron) decide otherwise than rounding allows, bool."""
+        if self.values:
+            return (self.membrane < self.low - self.bound) | (self.membrane > self.high + self.bound)
         too_eager = (spikes != 0) & (self.membrane < self.low - self.bound)
         too_lazy = (spikes < self.most) & (self.membrane > self.high + self.bound)
         return too_eager | too_lazy
 
     def meant(self, fired: float, at: tuple[int, int, int]) -> float:
         """Return what a neuron should have fired where `fired` is a defect."""
+        if self.values:
+            return float(self.membrane[at] // ((self.high[at] - self.low[at]) or 1.0))
         if self.most == 1:
             return 1 - fired
         return float(max(0, self.membrane[at] // (self.low[at] / max(fired, 1))))
@@ -273,7 +280,7 @@ def follow(
     shape = drive.shape[1:]
     i, v, e_i, e_v = (np.zeros(shape) for _ in range(4))
     membrane, low, high, bound = (np.empty(drive.shape) for _ in range(4))
-    kept = Followed(membrane, low, high, bound, cell.most)
+    kept = Followed(membrane, low, high, bound, cell.most, cell.payload is not None)
     for step, x in enumerate(drive):
         before = fired[step - 1] if step else np.zeros(shape, np.int64)
         e_i = (cell.alpha + cell.d_alpha) * e_i + cell.d_alpha * np.abs(i) + np.abs(x - rounded[step]) + slack
@@ -284,7 +291,7 @@ def follow(
         e_v = (cell.beta + cell.d_beta) * e_v + cell.d_beta * np.abs(v) + e_i + cell.unit
         v, e_v = cell.reset_next_step(cell.beta * v + i, e_v, before)
         kept.membrane[step] = v
-        times = 2 + fired[step] * (cell.most > 1)
+        times = 2 + np.abs(fired[step]) * (cell.most > 1)
         kept.bound[step] = e_v + times * cell.d_theta + FLOAT32 * (np.abs(v) + np.abs(i) + cell.theta)
     return kept
 
@@ -303,7 +310,8 @@ def _delivered(
         node = network.nodes[projection.name]
         entered = projection.source == program.input.name
         history = _flat((inputs if entered else ours.spikes[projection.source])[:, part]).astype(np.float64)
-        payload = program.input.scale if entered else 1.0
+        payload = program.payload(projection.source)
+        history = history if entered else history * payload
         seen = payload * np.rint(history / payload)
         if projection.recurrent:
             history, seen = (np.concatenate([np.zeros_like(x[:1]), x[:-1]]) for x in (history, seen))
@@ -360,6 +368,7 @@ class _Cell:
     reset: Reset
     floor: np.ndarray
     most: int
+    payload: float | None
     d_beta: np.ndarray
     d_alpha: np.ndarray
     d_theta: np.ndarray
@@ -384,9 +393,10 @@ class _Cell:
             node.reset,
             floor,
             population.loihi.most if isinstance(population.neuron, Neuron) else 1,
+            population.payload if node.firing is Firing.VALUE else None,
             np.abs(is_value["beta"] - beta),
             np.abs(is_value["alpha"] - alpha),
-            np.abs(is_value["threshold"] - theta),
+            np.abs(is_value["threshold"] - theta) * (node.firing is not Firing.VALUE),
             d_floor,
             constants.unit,
         )
@@ -404,6 +414,9 @@ class _Cell:
 
         Of a neuron that fires several times, they are those of what it fired: its own, and that of one spike more.
         """
+        if self.payload is not None:
+            low = np.where(fired <= -self.most, -np.inf, self.payload * fired)
+            return low, np.where(fired >= self.most, np.inf, self.payload * (fired + 1))
         if self.most > 1:
             return self.theta * np.maximum(fired, 1), self.theta * (fired + 1)
         if self.reset is not Reset.SUBTRACT:

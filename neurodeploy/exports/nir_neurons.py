@@ -5,6 +5,7 @@
                                      tau_syn = dt / (1 - alpha)      w_in = gain / (1 - alpha)
     beta = 1, gain        IF         R = gain / dt
     beta = 0, no reset    Threshold  a membrane that keeps nothing; without a gain
+    a value in every step LI, CubaLI or I, with the same numbers
 
 NIR has no finite tau for a state that keeps all of itself beside others that do not: there 1 - beta is the smallest
 number that a float64 tells from 0 beside 1.
@@ -12,11 +13,12 @@ number that a float64 tells from 0 beside 1.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from neurodeploy.frontends.nir_graph import Record
+from neurodeploy.frontends.nir_neurons import SILENT
 from neurodeploy.ir.nodes import LIF, Firing, Reset, Shape
 
 LEAST = float(np.finfo(np.float64).eps)
@@ -65,11 +67,18 @@ def neuron(lif: LIF, shape: Shape, step: float) -> Neuron:
     if lif.adaptation is not None:
         return Neuron(Record("LIF", {}), (), {}, "its threshold adapts, and no neuron of NIR has such a state")
     record = _record(lif, shape, step)
+    if lif.firing is Firing.VALUE:
+        return Neuron(record, (), _rounded(lif, record, step))
     unsaid = _unsaid(lif) if record.kind != "Threshold" else tuple(FIRINGS[f] for f in [lif.firing] if f in FIRINGS)
     return Neuron(record, unsaid, _rounded(lif, record, step))
 
 
 def _record(lif: LIF, shape: Shape, step: float) -> Record:
+    if lif.firing is Firing.VALUE:
+        spiking = _record(replace(lif, firing=Firing.ABOVE, reset=Reset.ZERO_NEXT_STEP), shape, step)
+        kind = next(kind for kind, other in SILENT.items() if other == spiking.kind)
+        fields = {name: value for name, value in spiking.fields.items() if name not in ("v_threshold", "v_reset")}
+        return Record(kind, fields)
     gain = np.array(1.0) if lif.gain is None else lif.gain
     threshold = _spread(lif.threshold, lif, shape)
     if lif.alpha is None and not np.any(lif.beta) and np.all(gain == 1) and lif.reset in FORGETFUL:
@@ -111,8 +120,8 @@ def _rounded(lif: LIF, record: Record, step: float) -> dict[str, float]:
         return {}
     r, shape = record.array("r"), record.array("r").shape
     pairs = {"gain": (1.0 if lif.gain is None else _spread(lif.gain, lif, shape), r * step)}
-    if record.kind != "IF":
-        kept = 1 - step / record.array("tau" if record.kind == "LIF" else "tau_mem")
+    if record.kind not in ("IF", "I"):
+        kept = 1 - step / record.array("tau" if record.kind in ("LIF", "LI") else "tau_mem")
         pairs = {"beta": (_spread(lif.beta, lif, shape), kept), "gain": (pairs["gain"][0], (1 - kept) * r)}
     if lif.alpha is not None:
         kept = 1 - step / record.array("tau_syn")

@@ -102,8 +102,10 @@ def _consistent_neurons(node: LIF) -> bool:
     single = node.firing is Firing.ABOVE or (node.adaptation is None and node.reset is not Reset.SUBTRACT)
     countable = node.firing is not Firing.MULTIPLE or bool(np.all(node.threshold > 0))
     sunk = node.floor is None or not np.any(node.floor > 0)
+    kept = node.firing is not Firing.VALUE or (node.reset is Reset.NONE and node.floor is None)
     named = isinstance(node.reset, Reset) and isinstance(node.firing, Firing)
-    return named and single and countable and sunk and all(a is None or a.shape in ((), node.shape) for a in arrays)
+    sized = all(array is None or array.shape in ((), node.shape) for array in arrays)
+    return named and sized and single and countable and sunk and kept
 
 
 def _not_finite(node: Any) -> list[str]:

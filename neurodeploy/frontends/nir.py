@@ -7,7 +7,7 @@
     Flatten                 nothing: values run in C order
     Delay                   an edge that reads the step before, if it is one step
     LIF, CubaLIF, IF, Threshold    LIF; see `nir_neurons.py`
-    LI, CubaLI, I           refused: a decision is read from spikes
+    LI, CubaLI, I           the same neurons, which send their membrane in every step
 
 Of a loop, the edges that lead back to a population no farther from the input read the step before. Several edges into a
 node add up; as linear maps distribute over sums, each gets a map of its own, and a bias counts once.
@@ -27,7 +27,7 @@ from neurodeploy.frontends import hdf5
 from neurodeploy.frontends.checks import contradictions, with_dt
 from neurodeploy.frontends.hdf5 import Tree
 from neurodeploy.frontends.nir_graph import POOLS, Record, graph_of
-from neurodeploy.frontends.nir_loops import SPIKING, returning
+from neurodeploy.frontends.nir_loops import POPULATIONS, returning
 from neurodeploy.frontends.nir_metadata import SAID, statement
 from neurodeploy.frontends.nir_neurons import neurons
 from neurodeploy.frontends.nir_semantics import READ, Current, Reading, read_as
@@ -38,6 +38,7 @@ from neurodeploy.ir.nodes import (
     LIF,
     AveragePool,
     Conv,
+    Firing,
     Input,
     InputKind,
     Linear,
@@ -50,7 +51,6 @@ from neurodeploy.ir.nodes import (
 )
 
 REPAIRED = "ND037"
-SILENT = ("LI", "CubaLI", "I")
 SAME_STEP = 1e-6
 """How far from whole steps a delay may be, in steps."""
 
@@ -156,10 +156,6 @@ class _Builder:
 
     def build(self) -> str:
         """Add everything that a population reads, and return the population that is read out."""
-        for name in self.graph.of_kind(*SILENT):
-            why = "it never spikes, and both layers and decisions here read spikes"
-            fix = "end in LIF or CubaLIF; a layer that only integrates can be one whose spikes are counted"
-            self._refuse("ND041", name, f"a node of type {self.graph.nodes[name].kind}", why, fix)
         delays = {name: self._steps(name) for name in self.graph.of_kind("Delay")}
         if self.findings:
             return ""
@@ -168,7 +164,7 @@ class _Builder:
         self.back = loops.back
         self.deviations += [Deviation(READ, self.graph.file, what, Change.READING) for what in loops.choices]
         self.nodes[self.input] = Input(self.fitted.made[self.input], InputKind.SPIKES)
-        found = {name: self._population(name) for name in self.graph.of_kind(*SPIKING)}
+        found = {name: self._population(name) for name in self.graph.of_kind(*POPULATIONS)}
         if self.findings:
             return ""
         for name, bias in found.items():
@@ -191,7 +187,7 @@ class _Builder:
         """Lead to a population what its record reads."""
         outlets = self._read(name)
         record = self.graph.nodes[name]
-        if record.kind == "CubaLIF" and self.reading.semantics.current is Current.STEP_BEFORE:
+        if record.kind in ("CubaLIF", "CubaLI") and self.reading.semantics.current is Current.STEP_BEFORE:
             outlets = [self._later(outlet, name) for outlet in outlets]
         for outlet in outlets:
             scaled = self._scaled(outlet, self.fitted.given[name])
@@ -201,7 +197,7 @@ class _Builder:
         """Return the terms that add up to what a record reads, each in the shape that it reads."""
         terms = []
         for source in self.sources.get(name, ()):
-            if self.graph.nodes[source].kind in (*SPIKING, "Input"):
+            if self.graph.nodes[source].kind in (*POPULATIONS, "Input"):
                 terms.append(Outlet(source, 1 if (source, name) in self.back else 0))
             else:
                 if source not in self._outlets:
@@ -315,9 +311,12 @@ class _Builder:
                 self._refuse("ND041", output, f"the output adds up {len(sources)} nodes", why, "join them in one layer")
                 return ""
             (name,) = sources
-        if name not in self.nodes or self.graph.nodes[name].kind not in SPIKING:
-            what, why = f'the output is "{name}", a {self.graph.nodes[name].kind}', "a decision is read from spikes"
-            self._refuse("ND041", output, what, why, "end in LIF, CubaLIF or IF")
+        if name not in self.nodes or self.graph.nodes[name].kind not in POPULATIONS:
+            what, why = f'the output is "{name}", a {self.graph.nodes[name].kind}', "a decision is read from neurons"
+            self._refuse("ND041", output, what, why, "end in LIF, CubaLIF or IF, or in LI, CubaLI or I")
+        elif self.nodes[name].firing is Firing.VALUE:  # type: ignore[union-attr]
+            what = f'the decision is the largest sum of the membranes of "{name}" over all steps: NIR does not say'
+            self.deviations.append(Deviation(READ, self.graph.file, what, Change.READING))
         return name
 
     def _add(self, name: str, node: Node, origin: str) -> str:
@@ -327,7 +326,7 @@ class _Builder:
             what, fix = f"more than {MOST_NODES:,} nodes", "join branches in a neuron"
             raise UnsupportedError(Finding("ND033", self.graph.file, what, why, fix))
         free, count = name, 1
-        while free in self.nodes or (free in self.graph.nodes and self.graph.nodes[free].kind in SPIKING):
+        while free in self.nodes or (free in self.graph.nodes and self.graph.nodes[free].kind in POPULATIONS):
             count += 1
             free = f"{name}@{count}"
         self.nodes[free], self.origin[free] = node, origin

@@ -16,7 +16,7 @@ import numpy as np
 from neurodeploy.errors import Finding
 from neurodeploy.frontends.nir_graph import Graph
 
-SPIKING = ("LIF", "CubaLIF", "IF", "Threshold")
+POPULATIONS = ("LIF", "CubaLIF", "IF", "Threshold", "LI", "CubaLI", "I")
 
 Pair = tuple[str, str]
 
@@ -37,7 +37,7 @@ def returning(graph: Graph, delays: Mapping[str, int]) -> Loops:
         delays: nodes of type Delay -> their steps; a loop with such a step needs no other.
     """
     readers = graph.readers()
-    heads = [name for name, record in graph.nodes.items() if record.kind in (*SPIKING, "Input")]
+    heads = [name for name, record in graph.nodes.items() if record.kind in (*POPULATIONS, "Input")]
     findings = tuple(_without_neuron(graph, name) for name in _endless(graph, readers, heads))
     if findings:
         return Loops(frozenset(), (), findings)

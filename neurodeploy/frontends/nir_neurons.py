@@ -7,6 +7,7 @@ With k(tau) what a step keeps of a state: 1 - dt / tau (Euler), or exp(-dt / tau
               tau_mem v' = v_leak - v + R I          v(t) = k(tau_mem) v(t-1) + (1 - k(tau_mem)) (v_leak + R I(t))
     IF        v' = R x                               v(t) = v(t-1) + dt R x(t)
     Threshold                                        s(t) = [x(t) > threshold], a membrane that keeps nothing
+    LI, CubaLI, I                                    the same without a threshold: s(t) = v(t), sent in every step
 
 `ir.nodes.LIF` starts at 0 and resets to 0, so v is counted from v_reset, with threshold v_threshold - v_reset; the leak
 is then a bias. A bias of the membrane is one of its input, divided by the gain; a synaptic current would filter it.
@@ -23,6 +24,8 @@ from neurodeploy.frontends.nir_graph import Record
 from neurodeploy.frontends.nir_semantics import Discretization, Floor, Gain, Reading, Start
 from neurodeploy.ir.nodes import LIF, Firing, Reset, Shape
 
+SILENT = {"LI": "LIF", "CubaLI": "CubaLIF", "I": "IF"}
+"""What never spikes, and the spiking neuron of the same equation."""
 HARD = (Reset.ZERO, Reset.ZERO_NEXT_STEP)
 SUBTRACTING = (Reset.SUBTRACT, Reset.SUBTRACT_NEXT_STEP, Reset.SUBTRACT_AT_ONCE)
 
@@ -37,13 +40,15 @@ class Neurons:
 
 
 def neurons(record: Record, shape: Shape, reading: Reading, place: str) -> Neurons:
-    """Return the LIF that computes a record of kind LIF, CubaLIF, IF or Threshold under `reading`.
+    """Return the LIF that computes a record of a kind in `nir_loops.POPULATIONS` under `reading`.
 
     Args:
         record: with every parameter in `shape`; times in seconds, or in steps where the reading counts so.
     """
     if record.kind == "Threshold":
         return Neurons(LIF(shape, np.array(0.0), record.array("threshold"), Reset.NONE))
+    if record.kind in SILENT:
+        return _integrators(record, shape, reading, place)
     semantics = reading.semantics
     findings = _unfit_times(record, reading, place)
     origin = _origin(record, shape, reading)
@@ -69,6 +74,16 @@ def neurons(record: Record, shape: Shape, reading: Reading, place: str) -> Neuro
     threshold, floor = record.array("v_threshold") - origin, _floor(record, origin, reading)
     lif = LIF(shape, beta, threshold, semantics.reset, alpha, None if unit else gain)
     return Neurons(replace(lif, firing=semantics.firing, floor=floor), bias)
+
+
+def _integrators(record: Record, shape: Shape, reading: Reading, place: str) -> Neurons:
+    """Return what spiking neurons of the same equations are, but for the threshold and what follows from one."""
+    spiking = Record(SILENT[record.kind], {**record.fields, "v_threshold": np.ones(shape)})
+    semantics = replace(reading.semantics, reset=Reset.NONE, firing=Firing.ABOVE, floor=Floor.NONE)
+    found = neurons(spiking, shape, replace(reading, semantics=semantics), place)
+    if found.lif is None:
+        return found
+    return replace(found, lif=replace(found.lif, threshold=np.array(1.0), firing=Firing.VALUE))
 
 
 def kept(tau: np.ndarray, reading: Reading) -> np.ndarray:

@@ -85,14 +85,14 @@ class Semantics:
 
 Setting = StrEnum | float
 
-CHOICES: dict[str, type[StrEnum]] = {
-    "discretization": Discretization,
-    "gain": Gain,
-    "reset": Reset,
-    "firing": Firing,
-    "floor": Floor,
-    "current": Current,
-    "start": Start,
+CHOICES: dict[str, tuple[StrEnum, ...]] = {
+    "discretization": tuple(Discretization),
+    "gain": tuple(Gain),
+    "reset": tuple(Reset),
+    "firing": (Firing.ABOVE, Firing.REACHED, Firing.MULTIPLE),
+    "floor": tuple(Floor),
+    "current": tuple(Current),
+    "start": tuple(Start),
 }
 MATTERS = {
     "discretization": "NIR states differential equations, not steps",
@@ -154,18 +154,18 @@ def stated(options: Mapping[str, str]) -> dict[str, Setting]:
     """
     findings, settings = [], dict[str, Setting]()
     for name, value in options.items():
-        kind = CHOICES.get(name)
-        depth = _depth(value) if kind is Floor else None
-        if kind is None:
+        choices = CHOICES.get(name)
+        depth = _depth(value) if name == "floor" else None
+        if choices is None:
             why = f"settings are {', '.join(CHOICES)}"
             findings.append(Finding("ND043", name, "no such setting of the reader", why, "use one of these"))
         elif depth is not None:
             settings[name] = depth
-        elif value not in list(kind):
-            why = f"it is one of {', '.join(kind)}" + (", or a number of at most 0" if kind is Floor else "")
+        elif value not in choices:
+            why = f"it is one of {', '.join(choices)}" + (", or a number of at most 0" if name == "floor" else "")
             findings.append(Finding("ND043", f"{name}={value}", "no such value", why, "use one of these"))
         else:
-            settings[name] = kind(value)
+            settings[name] = choices[choices.index(value)]  # type: ignore[arg-type]
     if settings.get("reset") is Reset.SUBTRACT and settings.get("firing", Firing.ABOVE) is not Firing.ABOVE:
         what, why = (
             "two settings that exclude each other",
@@ -234,11 +234,13 @@ def timed(graph: Graph) -> bool:
 def left_open(graph: Graph) -> list[str]:
     """Return the settings that make a difference to a graph."""
     neurons = [graph.nodes[name] for name in graph.of_kind("LIF", "CubaLIF", "IF")]
-    leaky = any(record.kind != "IF" for record in neurons)
-    moved = any(np.any(record.fields.get(key, 0.0)) for record in neurons for key in ("v_leak", "v_reset"))
+    silent = [graph.nodes[name] for name in graph.of_kind("LI", "CubaLI", "I")]
+    leaky = any(record.kind not in ("IF", "I") for record in (*neurons, *silent))
+    voltages = ("v_leak", "v_reset")
+    moved = any(np.any(record.fields.get(key, 0.0)) for record in (*neurons, *silent) for key in voltages)
     matters = {"discretization": leaky, "start": moved}
     matters |= dict.fromkeys(("reset", "firing", "floor"), bool(neurons))
-    matters["current"] = any(record.kind == "CubaLIF" for record in neurons)
+    matters["current"] = any(record.kind in ("CubaLIF", "CubaLI") for record in (*neurons, *silent))
     return [field.name for field in fields(Semantics) if matters.get(field.name)]
 
 

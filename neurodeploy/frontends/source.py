@@ -235,6 +235,8 @@ class Parameters:
                 return (membrane - self.threshold > 0).to(membrane.dtype)
             case Firing.REACHED:
                 return (membrane - self.threshold >= 0).to(membrane.dtype)
+            case Firing.VALUE:
+                return membrane
             case Firing.MULTIPLE:
                 return (membrane > 0) * torch.div(membrane, self.threshold, rounding_mode="trunc")
 

@@ -45,6 +45,8 @@ class Firing(StrEnum):
     """s = [v >= threshold]. SpikingJelly, sinabs."""
     MULTIPLE = "multiple"
     """s = trunc(v / threshold) where v is positive, one graded spike of that value. sinabs' MultiSpike."""
+    VALUE = "value"
+    """s = v in every step, a graded spike: a leaky integrator that is read as it is. NIR's LI, CubaLI and I."""
 
 
 class InputKind(StrEnum):
@@ -214,7 +216,7 @@ class LIF:
 
         i(t) = alpha i(t-1) + gain x(t)         or  i(t) = gain x(t)  without alpha
         v(t) = beta v(t-1) + i(t)               then the reset rule of `reset`
-        s(t) = [v(t) > threshold]               or what else `firing` says
+        s(t) = [v(t) > threshold]               or what else `firing` says; of VALUE, a threshold says nothing
         v(t) <- max(v(t), floor)                at the end of the step, with `floor`
 
     beta, alpha, threshold, gain, floor: float64, () or `shape`. Dimensionless membrane units; one step is the network's
@@ -249,8 +251,10 @@ class LIF:
         return f"reset {self.reset.value}" if self.reset is Reset.SUBTRACT_AT_ONCE else None
 
     @property
-    def spike_type(self) -> type[np.unsignedinteger]:
-        """The type that holds how often a neuron fires in a step."""
+    def spike_type(self) -> type[np.generic]:
+        """The type that holds what a neuron sends in a step."""
+        if self.firing is Firing.VALUE:
+            return np.float64
         return np.uint32 if self.firing is Firing.MULTIPLE else np.uint8
 
 

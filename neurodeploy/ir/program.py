@@ -80,12 +80,13 @@ class Neuron:
 
         u <- wrap24( trunc0(u (4096 - du) / 4096) + (a << 6) + [bias if bias_in_current] )
         v <- trunc0(v (4096 - dv) / 4096) + u + [bias otherwise]      then the reset rule, then clip to +-(2^23 - 1)
-        s <- [v > vth << 6], or what else `firing` says, `most` at most
+        s <- [v > vth << 6], or what else `firing` says, `most` at most; a membrane's VALUE is v >> payload_shift
         v <- max(v, floor << 6)                               with `floor`, which is at most 0
         bias = bias_mantissa << bias_exponent
 
     trunc0 rounds the magnitude down. du in 1..4096 (4096: no synaptic memory), dv in 0..4095, vth in 0..2^17-1, and
-    most in 1..255: a neuron that fires several times in a step sends how often as the payload of one graded spike.
+    most in 1..255: a neuron that fires several times in a step sends how often as the payload of one graded spike; one
+    that sends its membrane has payloads from -most to most, up to 2^23 - 1.
     """
 
     du: np.ndarray
@@ -98,6 +99,12 @@ class Neuron:
     firing: Firing = Firing.ABOVE
     floor: np.ndarray | None = None
     most: int = 1
+    payload_shift: int = 0
+
+    @property
+    def sent_type(self) -> type[np.generic]:
+        """The type that holds what it sends in a step."""
+        return np.int32 if self.firing is Firing.VALUE else np.uint8
 
     def constants(self, scale: float) -> Constants:
         """Return the real numbers these integers stand for at `scale` state units per membrane unit."""
@@ -205,6 +212,13 @@ class Population:
         return self.neuron.constants(self.scale)
 
     @property
+    def payload(self) -> float:
+        """What a payload of 1 stands for: a spike, or so many membrane units."""
+        if self.neuron.firing is not Firing.VALUE:
+            return 1.0
+        return float(2.0**self.loihi.payload_shift / (self.scale * (1 << STATE_SHIFT)))
+
+    @property
     def loihi(self) -> Neuron:
         """`neuron` of a population compiled for Loihi."""
         assert isinstance(self.neuron, Neuron)
@@ -308,8 +322,12 @@ class Program:
     def weight_steps(self, projection: Projection) -> np.ndarray:
         """Return the distance between neighbouring values of `weights`, () or of the mantissas' shape."""
         target = self.population(projection.target)
-        payload = self.input.scale if projection.source == self.input.name else 1.0
+        payload = self.payload(projection.source)
         return target.neuron.weight_step(projection) / (target.scale * payload)
+
+    def payload(self, source: str) -> float:
+        """Return the real value of the payload 1 of the input or a population."""
+        return self.input.scale if source == self.input.name else self.population(source).payload
 
     @property
     def arithmetic(self) -> type[Neuron] | type[Cell]:

@@ -66,8 +66,8 @@ class Layer(nn.Module):
         super().__init__()
         self.name = name
         self.neuron: LIF = network.populations[name]
-        if self.neuron.firing is Firing.MULTIPLE:
-            raise _unlearnable(network, name, "its neurons fire several times in a step")
+        if self.neuron.firing in (Firing.MULTIPLE, Firing.VALUE):
+            raise _unlearnable(network, name, "its neurons send graded spikes")
         self.source, path, self.recurrent_map = _way(network, name)
         weighted = [at for at in path if isinstance(network.nodes[at], Linear | Conv)]
         if len(weighted) != 1:

@@ -220,7 +220,8 @@ def chain(network: Network, plastic: tuple[str, ...]) -> Network:
     if not isinstance(node, LIF):
         return network
     nodes = {name: each for name, each in network.nodes.items() if name in inside}
-    kind = InputKind.GRADED if node.firing is Firing.MULTIPLE else InputKind.SPIKES
+    graded = node.firing in (Firing.MULTIPLE, Firing.VALUE)
+    kind = InputKind.GRADED if graded else InputKind.SPIKES
     nodes[before] = Input(node.shape, kind)
     return replace(network, nodes=nodes, edges=edges, input=before, deviations=())
 

@@ -39,7 +39,7 @@ def _reads_spikes(network: Network, name: str) -> bool:
     if sources[0] == network.input:
         return network.input_node.kind is InputKind.SPIKES
     if isinstance(node, LIF):
-        return node.firing is not Firing.MULTIPLE
+        return node.firing not in (Firing.MULTIPLE, Firing.VALUE)
     return isinstance(node, MaxPool) and _reads_spikes(network, sources[0])
 
 

@@ -22,7 +22,7 @@ from neurodeploy.ir.program import (
 HIGHEST_PAYLOAD = 20
 
 
-def neuron(rng: np.random.Generator, size: int, reset: Reset, vth: int = 400) -> Neuron:
+def neuron(rng: np.random.Generator, size: int, reset: Reset, vth: int = 400, values: bool = True) -> Neuron:
     """Return random registers, per neuron or shared, over their whole ranges up to `vth`, half of them with a floor."""
     shape = size if rng.random() < 0.5 else ()
 
@@ -35,6 +35,9 @@ def neuron(rng: np.random.Generator, size: int, reset: Reset, vth: int = 400) ->
     firing = list(Firing)[rng.integers(3)]
     most = int(rng.choice([2, 5])) if firing is Firing.MULTIPLE else 1
     floor = draw(-vth, 1) if rng.random() < 0.5 else None
+    if values and reset is Reset.NONE and rng.random() < 0.5:
+        shift = int(rng.integers(4, 18))
+        return Neuron(*registers, bias, exponent, reset, in_current, Firing.VALUE, None, 5, shift)
     return Neuron(*registers, bias, exponent, reset, in_current, firing, floor, most)
 
 
@@ -78,7 +81,7 @@ def program(seed: int, first: Reset, second: Reset, convolutional: bool, recurre
         projections.append(Projection("a->a", "a", "a", loop, int(rng.integers(-2, 2)), recurrent=True))
     projections.append(Projection("a->b", "a", "b", sparse(rng, 5, size), int(rng.integers(-2, 8))))
     populations = (
-        Population("a", layer, neuron(rng, size, first), 1, 1.0),
+        Population("a", layer, neuron(rng, size, first, values=not recurrent), 1, 1.0),
         Population("b", (5,), neuron(rng, 5, second), 2, 1.0),
     )
     return Program(port, populations, tuple(projections), "b")

@@ -117,7 +117,7 @@ class RandomNetwork:
         kinds = ["linear", "scale", "reshape", "sparse", "diagonal"]
         if len(shape) > 1 and min(shape[1:]) > 2:
             kinds += ["conv", "conv", "average"]
-            spikes = isinstance(node, LIF) and node.firing is not Firing.MULTIPLE
+            spikes = isinstance(node, LIF) and node.firing in (Firing.ABOVE, Firing.REACHED)
             kinds += ["max"] * (over_spikes and (spikes or (isinstance(node, Input) and node.kind is InputKind.SPIKES)))
         match kinds[self.random.integers(len(kinds))]:
             case "scale":
@@ -178,6 +178,8 @@ class RandomNetwork:
         }.items():
             if self.chance(0.4):
                 neuron = replace(neuron, **{key: np.array(value) if key != "grid" else value})
+        if reset is Reset.NONE and self.chance(0.5):
+            neuron = replace(neuron, firing=Firing.VALUE, floor=None)
         return self.add(neuron)
 
     def kept(self, size: Shape) -> np.ndarray:

@@ -23,8 +23,8 @@ from neurodeploy.lowering import lower
 def network(seed: int, reset: Reset, synaptic: bool, recurrent: bool, graded: bool, beyond: bool = False) -> Network:
     """Return a random two-layer network with ordinary parameters, optionally recurrent.
 
-    beyond: its neurons fire at the threshold or several times, perhaps with a floor; snnTorch's undelayed subtraction
-    is of neurons that do not.
+    beyond: its neurons fire at the threshold or several times, perhaps with a floor, or send their membrane; snnTorch's
+    undelayed subtraction is of neurons that do not.
     """
     rng = np.random.default_rng(seed)
     inputs, hidden = int(rng.integers(4, 40)), int(rng.integers(3, 20))
@@ -45,6 +45,8 @@ def network(seed: int, reset: Reset, synaptic: bool, recurrent: bool, graded: bo
         for name in ("lif1", "lif2"):
             firing = Firing.ABOVE if reset is Reset.SUBTRACT else list(Firing)[rng.integers(3)]
             floor = np.array(-rng.uniform(0, 1.5)) if rng.random() < 0.7 else None
+            if reset is Reset.NONE and not (recurrent and name == "lif1") and rng.random() < 0.5:
+                firing, floor = Firing.VALUE, None
             nodes[name] = replace(nodes[name], firing=firing, floor=floor)
     return Network(nodes, tuple(edges), "in", "lif2")
 
@@ -65,7 +67,7 @@ def dequantized(net: Network, program: Program) -> Network:
     nodes = dict(net.nodes)
     for projection in program.projections:
         population = program.population(projection.target)
-        payload = program.input.scale if projection.source == program.input.name else 1.0
+        payload = program.payload(projection.source)
         unit = 2.0 ** (1 + projection.exponent) / (population.scale * payload)
         nodes[projection.name] = Linear(projection.synapses.mantissa * unit)
     for population in program.populations:
@@ -97,7 +99,7 @@ def test_registers_are_in_range(net: Network) -> None:
         assert n.vth.min() >= 1
         assert n.vth.max() < 1 << 17
         assert n.floor is None or -(1 << 17) < n.floor.min() <= n.floor.max() <= 0
-        assert 1 <= n.most <= 255
+        assert 1 <= n.most <= (STATE_MAX if n.firing is Firing.VALUE and population.name == "lif2" else 255)
         assert np.abs(n.bias_mantissa).max() <= 4095
         assert 0 <= n.bias_exponent <= 7
     for projection in program.projections:
@@ -115,7 +117,7 @@ def test_weights_are_within_half_a_step_and_the_record_says_how_far(net: Network
     recorded = {d.place: d.bound for d in program.deviations if d.code == "ND201"}
     for projection in program.projections:
         population = program.population(projection.target)
-        payload = program.input.scale if projection.source == program.input.name else 1.0
+        payload = program.payload(projection.source)
         unit = 2.0 ** (1 + projection.exponent) / (population.scale * payload)
         error = np.abs(projection.synapses.mantissa * unit - lowered.nodes[projection.name].weight).max()
         assert error <= unit / 2 * (1 + 1e-9)

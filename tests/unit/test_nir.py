@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ import nir
 import numpy as np
 import pytest
 
-from neurodeploy import frontends
+from neurodeploy import frontends, pipeline
 from neurodeploy.engine.real import run_real
 from neurodeploy.errors import Change, LoadError, NeurodeployError, UsageError
+from neurodeploy.evaluation import rounding
 from neurodeploy.frontends import hdf5
 from neurodeploy.frontends.nir import load_nir, repaired
 from neurodeploy.frontends.nir_graph import graph_of
@@ -602,9 +604,6 @@ def test_what_has_no_meaning_is_refused_with_a_remedy(plain: Path, name: str) ->
 
 
 UNSUPPORTED: dict[str, tuple[str, tuple[nir.NIRNode, ...], dict[str, str]]] = {
-    "LI": ("ND041", (nir.LI(np.ones(4), np.ones(4), np.zeros(4)),), {}),
-    "CubaLI": ("ND041", (lif(4), nir.CubaLI(np.ones(4), np.ones(4), np.ones(4), np.zeros(4))), {}),
-    "I": ("ND041", (nir.I(np.ones(4)), nir.Threshold(np.ones(4))), {}),
     "an output of currents": ("ND041", (lif(4), nir.Linear(np.ones((4, 4)))), {}),
     "two steps of delay": ("ND042", (nir.Delay(np.full(4, 2 * DT)), lif(4)), {}),
     "delays that differ": ("ND042", (nir.Delay(np.array([0, 0, 0, DT])), lif(4)), {}),
@@ -675,6 +674,7 @@ def test_firing_and_floor_are_settings_and_a_floor_is_a_voltage(tmp_path: Path) 
         ({"floor": "nan"}, "ND043"),
         ({"floor": "-inf"}, "ND043"),
         ({"firing": "twice"}, "ND043"),
+        ({"firing": "value"}, "ND043"),
         ({"reset": "subtract", "firing": "multiple"}, "ND043"),
         ({"floor": "0"}, "ND042"),
         ({"floor": "-0.2"}, "ND042"),
@@ -694,3 +694,64 @@ def test_a_threshold_of_zero_cannot_be_counted(tmp_path: Path) -> None:
     path = write(tmp_path, *chain(nir.Linear(np.eye(3)), node, shape=(3,), out=(3,)))
     with pytest.raises(NeurodeployError, match="ND042"):
         load_nir(path, semantics={"firing": "multiple"})
+
+
+@pytest.mark.parametrize("kind", ["LI", "CubaLI", "I"])
+@pytest.mark.parametrize("last", [False, True])
+def test_what_only_integrates_is_deployed(tmp_path: Path, random: np.random.Generator, kind: str, last: bool) -> None:
+    """As an output or before neurons that fire: the engine equals Lava's process models in every payload and state,
+    roundings explain every difference from the source, and an output decides as the source's membranes do."""
+    ones, silent = np.ones(6), {"CubaLI": cuba(6), "LI": lif(6)}
+    node = nir.I(ones * 40)
+    if kind != "I":
+        other = silent[kind]
+        keys = ("tau_mem", "tau_syn", "w_in") if kind == "CubaLI" else ("tau",)
+        node = getattr(nir, kind)(r=other.r, v_leak=ones * 0, **{key: getattr(other, key) for key in keys})
+    after = [] if last else [nir.Linear(random.normal(size=(5, 6))), lif(5)]
+    parts = [nir.Linear(random.normal(size=(6, 7))), node, *after]
+    path = write(tmp_path, *chain(*parts, shape=(7,), out=(6 if last else 5,)))
+    network, inputs = load_nir(path, DT), spikes(random, 7)
+    np.savez(tmp_path / "data.npz", inputs=inputs.astype(np.uint8))
+    model = pipeline.compile(network, "loihi2-sim", calibration=tmp_path / "data.npz")
+    samples = pipeline.Samples("random", inputs.astype(np.uint8), None)
+    result = pipeline.run(model, samples)
+    (name,) = [n for n, each in network.populations.items() if each.firing == "value"]
+    assert result.spikes[name].dtype == np.int32
+    assert np.abs(result.spikes[name]).max() > 50
+    assert (result.executor, result.spikes[name].min() < 0) == ("engine (numba)", True)
+    for authority in ("engine", "lava-models", "source"):
+        assert pipeline.verify(model, samples, against=authority)[1]["verified"]
+    meant = run_real(network, inputs)[0]
+    error = np.abs(result.spikes[name] * model.program.population(name).payload - meant.spikes[name]).max()
+    assert error < 0.05 * np.abs(meant.spikes[name]).max()
+    if last:
+        assert np.mean(result.predictions == meant.predictions) > 0.8
+        assert any("largest sum of the membranes" in each.what for each in network.deviations)
+
+
+def test_a_payload_of_a_membrane_that_is_off_is_found(tmp_path: Path, random: np.random.Generator) -> None:
+    """Ten steps of a payload are beyond what rounding can do."""
+    node = nir.LI(np.full(6, 5 * DT), np.full(6, 3.0), np.zeros(6))
+    path = write(tmp_path, *chain(nir.Linear(random.normal(size=(6, 7))), node, shape=(7,), out=(6,)))
+    model = pipeline.compile(load_nir(path, DT), "loihi2-sim")
+    inputs = spikes(random, 7)
+    ours = pipeline.run(model, pipeline.Samples("random", inputs.astype(np.uint8), None))
+    source = run_source(model.source, inputs)
+    assert rounding.certify(model, inputs, None, source, ours)["verified"]
+    (name,) = ours.spikes
+    off = ours.spikes[name].copy()
+    off[20, 3, 2] += 1 << 16
+    outcome = rounding.certify(model, inputs, None, source, replace(ours, spikes={name: off}))
+    found = outcome["unexplained"][0]
+    assert (found["step"], found["sample"], found["neuron"]) == (20, 3, [2])
+
+
+def test_a_membrane_that_feeds_back_is_refused(tmp_path: Path, random: np.random.Generator) -> None:
+    node = nir.LI(np.full(6, 5 * DT), np.full(6, 3.0), np.zeros(6))
+    nodes, edges = chain(nir.Linear(random.normal(size=(6, 7))), node, shape=(7,), out=(6,))
+    nodes["back"] = nir.Linear(random.normal(size=(6, 6)))
+    path = write(tmp_path, nodes, [*edges, ("n1", "back"), ("back", "n1")])
+    with pytest.raises(NeurodeployError, match="ND149"):
+        pipeline.compile(load_nir(path, DT), "loihi2-sim")
+    with pytest.raises(NeurodeployError, match="ND157"):
+        pipeline.compile(load_nir(path, DT), "spinnaker1")

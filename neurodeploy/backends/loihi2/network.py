@@ -106,7 +106,7 @@ def attach_recordings(network: LavaNetwork, states: bool, clocks: np.ndarray) ->
         rows = (schedule.samples * schedule.period, *population.shape)
         recording = Recording(
             first_step=1 + population.latency_steps,
-            spikes=shared_array(rows, np.uint8),
+            spikes=shared_array(rows, population.loihi.sent_type),
             currents=shared_array(rows, np.int32) if states else None,
             voltages=shared_array(rows, np.int32) if states else None,
             clock=clocks[index : index + 1],
@@ -150,6 +150,7 @@ def neurons(
         reset=neuron.reset,
         firing=neuron.firing,
         most=neuron.most,
+        payload_shift=neuron.payload_shift,
         floor=None if neuron.floor is None else _per_neuron(population, neuron.floor),
         period=None if schedule is None else schedule.period,
         first_step=1 + population.latency_steps,

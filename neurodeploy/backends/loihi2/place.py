@@ -15,6 +15,7 @@ import numpy as np
 
 from neurodeploy.errors import CapacityError, Finding, UnsupportedError, raise_all
 from neurodeploy.hardware import HardwareProfile, Placement, Slot, utilization
+from neurodeploy.ir.nodes import Firing
 from neurodeploy.ir.program import ConvSynapses, DenseSynapses, Population, Program, Projection
 
 RESOURCES = ("neurons", "synaptic_memory", "input_axons", "output_axons")
@@ -64,11 +65,13 @@ def _unsent(program: Program, profile: HardwareProfile) -> list[Finding]:
     """Say whose graded spikes the chip cannot send."""
     findings = []
     for population in program.populations:
-        bits = population.loihi.most.bit_length() if population.loihi.most > 1 else 0
+        read = any(projection.source == population.name for projection in program.projections)
+        graded = population.loihi.most > 1 and (read or population.loihi.firing is not Firing.VALUE)
+        bits = population.loihi.most.bit_length() if graded else 0
         if bits and bits > (carried := int(profile.value("numeric.graded_payload_bits"))):
             why = f"spikes carry {carried} bits      ({profile.id}: numeric.graded_payload_bits)"
             fix = "compile for loihi2-sim, or read the network with --semantics firing=above"
-            what = f"its neurons send up to {population.loihi.most} spikes a step, as graded spikes of {bits} bits"
+            what = f"its neurons send graded spikes of {bits} bits: {population.loihi.firing.value}"
             findings.append(Finding("ND148", population.name, what, why, fix))
     return findings
 

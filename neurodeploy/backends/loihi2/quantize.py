@@ -15,12 +15,12 @@ them, or refused. Nothing is recorded for it, since its states round, saturate a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, inf, log2
 
 import numpy as np
 
-from neurodeploy.backends.feeds import Feed, LinearMap, feeds_of, stored, total_bias, weights_of, worst_case
+from neurodeploy.backends.feeds import Feed, LinearMap, Sent, feeds_of, stored, total_bias, weights_of, worst_case
 from neurodeploy.backends.loihi2 import rules
 from neurodeploy.backends.structure import latencies
 from neurodeploy.engine.real import Ranges
@@ -79,9 +79,10 @@ def quantize(network: Network, ranges: dict[str, Ranges] | None = None) -> Progr
     port = input_port(network)
     latency = latencies(network)
     most = {name: _most_spikes(node, ranges[name] if ranges else None) for name, node in network.populations.items()}
+    sent = {name: Sent(0.0, float(spikes)) for name, spikes in most.items()}
     populations, projections, deviations, findings = [], [], _input_deviations(port), []
     for name, node in network.populations.items():
-        feeds = feeds_of(network, name, port, most)
+        feeds = feeds_of(network, name, port, sent)
         bias = total_bias(node, feeds)
         if node.grid is not None:
             scale, recorded = 1 / node.grid, []
@@ -95,7 +96,13 @@ def quantize(network: Network, ranges: dict[str, Ranges] | None = None) -> Progr
         recorded += _most_deviation(network, name, most[name], ranges)
         neuron, rounding = _neuron(network, name, node, bias, scale, most[name])
         recorded += rounding
+        if node.firing is Firing.VALUE:
+            neuron, rounding = _sending(network, name, neuron, scale, worst_case(node, feeds, bias)[1], ranges)
+            recorded += rounding
         populations.append(Population(name, node.shape, neuron, latency[name], scale))
+        if node.firing is Firing.VALUE:
+            payload = populations[-1].payload
+            sent[name] = Sent(-neuron.most * payload, neuron.most * payload, payload)
         for feed in feeds:
             projection, rounding = _projection(network, feed, name, scale, node.grid is not None)
             projections.append(projection)
@@ -247,8 +254,28 @@ def _neuron(
     return neuron, [
         Deviation(code, place, f"{what} rounded", Change.ROUNDING, float(error.max(initial=0)), unit)
         for code, what, error, unit in errors
-        if error.max(initial=0) > 0
+        if error.max(initial=0) > 0 and not (what == "threshold" and node.firing is Firing.VALUE)
     ]
+
+
+def _sending(
+    network: Network, name: str, neuron: Neuron, scale: float, worst: float, ranges: dict[str, Ranges] | None
+) -> tuple[Neuron, list[Deviation]]:
+    """Say in what steps neurons that never spike send their membrane: all its bits where nobody reads it.
+
+    Args:
+        worst: bound of |membrane| in membrane units.
+    """
+    if not network.outgoing(name):
+        return replace(neuron, most=STATE_MAX), []
+    reach = min(worst, CALIBRATION_MARGIN * ranges[name].voltage) if ranges else worst
+    units = min(float(STATE_MAX), max(1.0, reach * scale * (1 << STATE_SHIFT)))
+    shift = max(0, ceil(log2(units / MOST_SPIKES)))
+    payload = 2.0**shift / (scale * (1 << STATE_SHIFT))
+    seen = f"{ranges[name].voltage:.3g} reached on calibration data" if ranges else "no calibration data given"
+    what = f"membranes sent in steps of {payload:.3g}, up to {MOST_SPIKES * payload:.3g}; {seen}"
+    deviation = Deviation("ND217", network.place(name), what, Change.ROUNDING, payload, "membrane units")
+    return replace(neuron, most=MOST_SPIKES, payload_shift=shift), [deviation]
 
 
 def _integers(values: np.ndarray, low: int, high: int) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 from neurodeploy.backends.structure import paths_have_equal_length, thresholds_do_not_adapt
 from neurodeploy.errors import Finding
 from neurodeploy.ir.network import Network
-from neurodeploy.ir.nodes import Conv
+from neurodeploy.ir.nodes import Conv, Firing
 
 
 def thresholds_are_positive(network: Network) -> Iterator[Finding]:
@@ -55,12 +55,28 @@ def convolutions_are_at_most_two_dimensional(network: Network) -> Iterator[Findi
             )
 
 
+def membranes_are_read_later(network: Network) -> Iterator[Finding]:
+    """The unit of a membrane that is sent is known once its own population has its numbers."""
+    order = {name: place for place, name in enumerate(network.populations)}
+    for name, node in network.populations.items():
+        maps = {edge.target for edge in network.outgoing(name)}
+        readers = {edge.target for each in maps for edge in network.outgoing(each)}
+        back = [reader for reader in readers if order[reader] <= order[name]]
+        if node.firing is Firing.VALUE and back:
+            what, why = (
+                f"its membrane is read by {', '.join(sorted(back))} a step late",
+                "its unit is not known there yet",
+            )
+            yield Finding("ND149", network.place(name), what, why, "let neurons that fire feed back")
+
+
 RULES = (
     thresholds_are_positive,
     thresholds_do_not_adapt,
     decays_are_fractions,
     paths_have_equal_length,
     convolutions_are_at_most_two_dimensional,
+    membranes_are_read_later,
 )
 
 

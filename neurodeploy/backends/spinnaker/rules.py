@@ -73,6 +73,9 @@ def resets_are_cells(network: Network) -> Iterator[Finding]:
 def neurons_fire_once_and_sink(network: Network) -> Iterator[Finding]:
     """A packet carries no value, and no cell has a floor."""
     for name, node in network.populations.items():
+        if node.firing is Firing.VALUE:
+            what, why = "sends its membrane in every step", "spikes are all that a machine sends, and none is graded"
+            yield Finding("ND157", network.place(name), what, why, "end in neurons that fire, or compile for Loihi 2")
         if node.firing is Firing.MULTIPLE:
             what, why = (
                 "fires several times a step",

@@ -214,7 +214,7 @@ class AbstractPyPlasticLIFModelFixed(AbstractPyPlasticLIFModel, AbstractPyResett
         self.factor: IntegerFactor = proc_params["factor"]
 
     def pseudo_derivative(self) -> np.ndarray:
-        theta = self.aligned(self.vth)
+        theta = self.threshold()
         near = self.factor.width * theta - np.abs(self.decided_at.astype(np.int64) - theta)
         return np.maximum(0, near) >> self.factor.psi_shift
 

@@ -31,6 +31,7 @@ class ResettingLIF(AbstractProcess):
         firing "above"         s_out = [v > vth] (what stock LIF does)
         "reached"              s_out = [v >= vth]
         "multiple"             s_out = min(trunc(v / vth), most) where v is positive: graded spikes
+        "value"                s_out = v >> payload_shift, from -most to most (in floating point, v): graded spikes
 
         reset "none"           v as it is
         "zero"                 v = 0 where s_out (what stock LIF does)
@@ -49,7 +50,7 @@ class ResettingLIF(AbstractProcess):
         bias_exp: exponent of the bias in fixed point.
         bias_in_current: whether the bias enters u instead of v.
         reset: one of the six rules.
-        firing: one of the three.
+        firing: one of the four; "value" with reset "none" and no floor.
         most: spikes a neuron sends in one step; connections after it take graded spikes where that is more than one.
         floor: at most 0, one value or one per neuron; None for none.
         period: time steps from one sample to the next; None for one endless sample.
@@ -74,6 +75,7 @@ class ResettingLIF(AbstractProcess):
         firing: str = "above",
         most: int = 1,
         floor: float | np.ndarray | None = None,
+        payload_shift: int = 0,
         period: int | None = None,
         first_step: int = 1,
         active_steps: int | None = None,
@@ -85,6 +87,7 @@ class ResettingLIF(AbstractProcess):
             reset=Reset(reset),
             firing=Firing(firing),
             most=most,
+            payload_shift=payload_shift,
             floor=None if floor is None else np.broadcast_to(floor, shape),
             period=period,
             first_step=first_step,
@@ -142,14 +145,23 @@ class AbstractPyResettingLIFModel(AbstractPySampledModel):
         self.reset: Reset = proc_params["reset"]
         self.fires: Firing = proc_params["firing"]
         self.most: int = proc_params["most"]
+        self.payload_shift: int = proc_params["payload_shift"]
         self.floor: np.ndarray | None = proc_params["floor"]
         self.bias_in_current: bool = proc_params["bias_in_current"]
         self.recording: Recording | None = proc_params.get("recording")
         self.decided_at: np.ndarray = np.zeros(0)
 
+    def threshold(self) -> np.ndarray:
+        """Return the threshold in the unit of v."""
+        return self.aligned(self.vth)
+
     @abstractmethod
     def aligned(self, level: np.ndarray) -> np.ndarray:
-        """Return a threshold or a floor in the unit of v."""
+        """Return a level, given in the unit of vth, in the unit of v."""
+
+    @abstractmethod
+    def value(self) -> np.ndarray:
+        """Return the membrane as a graded spike."""
 
     @abstractmethod
     def saturate(self, v: np.ndarray) -> np.ndarray:
@@ -174,7 +186,7 @@ class AbstractPyResettingLIFModel(AbstractPySampledModel):
 
     def step(self, activation: np.ndarray) -> np.ndarray:
         """Update u and v, and return the spikes; `decided_at` is v as it was compared with the threshold."""
-        theta = self.aligned(self.vth)
+        theta = self.threshold()
         fired_before = self.fired(theta)
         updated = self.integrate(activation)
         if self.reset is Reset.ZERO_NEXT_STEP:
@@ -195,11 +207,13 @@ class AbstractPyResettingLIFModel(AbstractPySampledModel):
         return spikes
 
     def fired(self, theta: np.ndarray) -> np.ndarray:
-        """Return how many spikes the membrane sends at the threshold `theta`, int64."""
+        """Return how many spikes the membrane sends at the threshold `theta`, or what payload."""
         if self.fires is Firing.ABOVE:
             return (self.v > theta).astype(np.int64)
         if self.fires is Firing.REACHED:
             return (self.v >= theta).astype(np.int64)
+        if self.fires is Firing.VALUE:
+            return self.value()
         return np.minimum(np.maximum(self.v, 0) // theta, self.most).astype(np.int64)
 
 
@@ -218,6 +232,9 @@ class AbstractPyResettingLIFModelFloat(AbstractPyResettingLIFModel):
 
     def aligned(self, level: np.ndarray) -> np.ndarray:
         return level
+
+    def value(self) -> np.ndarray:
+        return self.v.copy()
 
     def saturate(self, v: np.ndarray) -> np.ndarray:
         return v
@@ -259,6 +276,9 @@ class AbstractPyResettingLIFModelFixed(AbstractPyResettingLIFModel):
 
     def aligned(self, level: np.ndarray) -> np.ndarray:
         return level.astype(np.int64) << self.ALIGN_BITS
+
+    def value(self) -> np.ndarray:
+        return np.clip(self.v >> self.payload_shift, -self.most, self.most)
 
     def saturate(self, v: np.ndarray) -> np.ndarray:
         return np.clip(v, 1 - self.STATE_HALF, self.STATE_HALF - 1)
