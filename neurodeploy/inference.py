@@ -271,16 +271,16 @@ def _check_labels(network: Network, samples: Samples) -> None:
 
 
 def _run(network: Network, samples: Samples, words: dict[str, str]) -> Candidate:
-    """Run one reading on all samples; only counts are kept of what every neuron did."""
+    """Run one reading on all samples; only counts are kept of what every neuron did, or sums of what it sent."""
     count = samples.inputs.shape[1]
-    counts = np.zeros((count, network.populations[network.output].size), np.int64)
+    counts = np.zeros((count, network.populations[network.output].size))
     total, seen = 0, hashlib.sha256()
     for moment in moments(network, samples.inputs):
-        for name in network.populations:
-            fired = moment.activity[name].astype(np.int64)
-            total += int(fired.sum())
-            seen.update(np.packbits(fired > 0).tobytes() + fired[fired > 1].tobytes())
-        counts[moment.samples] += moment.activity[network.output].reshape(-1, counts.shape[1]).astype(np.int64)
+        for name, node in network.populations.items():
+            sent = moment.activity[name]
+            total += 0 if node.firing is Firing.VALUE else int(sent.sum())
+            seen.update(np.packbits(sent > 0).tobytes() + sent[(sent != 0) & (sent != 1)].tobytes())
+        counts[moment.samples] += moment.activity[network.output].reshape(-1, counts.shape[1])
     return Candidate(words, None, counts.argmax(axis=1) == samples.labels, total / count, seen.hexdigest())
 
 

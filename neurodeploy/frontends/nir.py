@@ -33,7 +33,7 @@ from neurodeploy.frontends.nir_neurons import neurons
 from neurodeploy.frontends.nir_semantics import READ, Current, Reading, read_as
 from neurodeploy.frontends.nir_shapes import Shaped, shaped
 from neurodeploy.frontends.nir_wiring import closed
-from neurodeploy.ir.network import Edge, Network
+from neurodeploy.ir.network import Edge, Network, Readout
 from neurodeploy.ir.nodes import (
     LIF,
     AveragePool,
@@ -132,6 +132,7 @@ def network_of(fitted: Shaped, dt: float | None = None, semantics: Mapping[str, 
         builder.input,
         output,
         dt_s=reading.dt_s,
+        readout=builder.readout,
         origin=builder.origin,
         deviations=(*repairs, *reading.deviations, *builder.deviations),
     )
@@ -152,6 +153,7 @@ class _Builder:
         self.deviations: list[Deviation] = []
         (self.input,) = self.graph.of_kind("Input")
         self.back: frozenset[tuple[str, str]] = frozenset()
+        self.readout = Readout.SPIKE_COUNT
         self._outlets: dict[str, list[Outlet]] = {}
 
     def build(self) -> str:
@@ -315,6 +317,7 @@ class _Builder:
             what, why = f'the output is "{name}", a {self.graph.nodes[name].kind}', "a decision is read from neurons"
             self._refuse("ND041", output, what, why, "end in LIF, CubaLIF or IF, or in LI, CubaLI or I")
         elif self.nodes[name].firing is Firing.VALUE:  # type: ignore[union-attr]
+            self.readout = Readout.MEMBRANE_SUM
             what = f'the decision is the largest sum of the membranes of "{name}" over all steps: NIR does not say'
             self.deviations.append(Deviation(READ, self.graph.file, what, Change.READING))
         return name

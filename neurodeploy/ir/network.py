@@ -16,6 +16,8 @@ class Readout(StrEnum):
 
     SPIKE_COUNT = "spike_count"
     """argmax over neurons of the number of spikes; the lowest index wins a tie."""
+    MEMBRANE_SUM = "membrane_sum"
+    """The same of the sum of membranes, of an output that sends them: `nodes.Firing.VALUE`."""
 
 
 @dataclass(frozen=True)

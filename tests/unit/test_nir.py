@@ -727,6 +727,7 @@ def test_what_only_integrates_is_deployed(tmp_path: Path, random: np.random.Gene
     if last:
         assert np.mean(result.predictions == meant.predictions) > 0.8
         assert any("largest sum of the membranes" in each.what for each in network.deviations)
+        assert model.program.readout == "membrane_sum"
 
 
 def test_a_payload_of_a_membrane_that_is_off_is_found(tmp_path: Path, random: np.random.Generator) -> None:
