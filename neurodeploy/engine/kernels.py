@@ -281,6 +281,14 @@ def advance(
 
 
 @njit(cache=True, inline="always")
+def _current(u: np.int32, keep: np.int32, activation: np.int32, bias: np.int32) -> np.int32:
+    """Return the current after one step, wrapped once into 24 bits."""
+    current = np.int32(np.int32(_decay(u, keep) + np.int32(activation << 6)) + bias)
+    current = np.int32(current - (_WRAPS if current > WRAP else _ZERO))
+    return np.int32(current + (_WRAPS if current <= -WRAP else _ZERO))
+
+
+@njit(cache=True, inline="always")
 def _count(v: np.int32, theta: np.int32, reached: np.int32, most: np.int32) -> np.int32:
     """Return how often a membrane fires: at the threshold if `reached`, and up to `most` times."""
     if v < theta or (v == theta and not reached):
@@ -334,12 +342,9 @@ def advance_counting(
                 for j in range(neurons):
                     a[j] += _shift(back[j], exponent)
             for j in range(neurons):
-                current = np.int32(np.int32(_decay(u[j], keep_u[j]) + np.int32(a[j] << 6)) + bias_u[j])
-                current = np.int32(current - (_WRAPS if current > WRAP else _ZERO))
-                current = np.int32(current + (_WRAPS if current <= -WRAP else _ZERO))
-                u[j] = current
+                u[j] = _current(u[j], keep_u[j], a[j], bias_u[j])
                 late = _count(v[j], theta[j], reached, most)
-                w = np.int32(np.int32(_decay(v[j], keep_v[j]) + current) + bias_v[j])
+                w = np.int32(np.int32(_decay(v[j], keep_v[j]) + u[j]) + bias_v[j])
                 w = _ZERO if late and zero_late else w
                 w = _clip(np.int32(w - (np.int32(late * theta[j]) & subtract)))
                 now = _count(w, theta[j], reached, most)
@@ -386,11 +391,8 @@ def advance_values(
             a = activation[sample, step]
             out = spikes[step, first + sample]
             for j in range(neurons):
-                current = np.int32(np.int32(_decay(u[j], keep_u[j]) + np.int32(a[j] << 6)) + bias_u[j])
-                current = np.int32(current - (_WRAPS if current > WRAP else _ZERO))
-                current = np.int32(current + (_WRAPS if current <= -WRAP else _ZERO))
-                u[j] = current
-                v[j] = _clip(np.int32(np.int32(_decay(v[j], keep_v[j]) + current) + bias_v[j]))
+                u[j] = _current(u[j], keep_u[j], a[j], bias_u[j])
+                v[j] = _clip(np.int32(np.int32(_decay(v[j], keep_v[j]) + u[j]) + bias_v[j]))
                 out[j] = min(max(v[j] >> shift, -most), most)
             if currents.size:
                 currents[step, first + sample] = u
