@@ -1,6 +1,6 @@
 """A `Network` as a NIR graph: what NIR can say as its nodes, what it cannot in the metadata, and a list of the latter.
 
-    Input, a population      Input; LIF, CubaLIF, IF or Threshold, see `nir_neurons.py`
+    Input, a population      Input; LIF, CubaLIF, IF, Threshold, LI, CubaLI or I, see `nir_neurons.py`
     a map                    one node, see `nir_maps.py`
     Reshape                  nothing, or a Flatten where values arrive with more axes than are read
     MaxPool over spikes      a convolution and a Threshold: a logical or
