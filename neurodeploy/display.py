@@ -21,6 +21,8 @@ Plain = dict[str, Any]
 PREDICTIONS_SHOWN = 20
 EPOCHS_SHOWN = 8
 READINGS_SHOWN = 24
+MOST_COLUMNS = 3
+"""Settings that have a column each; more share one, in which no word is parted."""
 UNBROKEN = ("code", "status")
 """Columns whose words are never parted."""
 LATE = " at t-1"
@@ -210,11 +212,14 @@ def show_inference(console: Console, plain: Plain) -> None:
     shown = [each for each in plain["candidates"] if each["same_spikes_as"] is None]
     names = [name for name in shown[0]["settings"] if len({each["settings"][name] for each in shown}) > 1]
     timed = len({each["dt_s"] for each in shown}) > 1
-    table = _table(">accuracy", ">spikes", *names, *(["dt"] * timed), "default of")
+    columns = [*names, *(["dt"] * timed)]
+    together = len(columns) > MOST_COLUMNS
+    table = _table(">accuracy", ">spikes", *([" / ".join(columns)] if together else columns), "default of")
     for each in shown[:READINGS_SHOWN]:
         mark = "" if each["as_good_as_best"] else " *"
         values = [each["settings"][name] for name in names]
         values += [f"{each['dt_s']:g}"] if timed else []
+        values = [" / ".join(values)] if together else values
         style = each["style"] or ""
         table.add_row(f"{each['accuracy']:.1%}{mark}", f"{each['spikes_per_sample']:,.0f}", *values, style)
     console.print(table)

@@ -112,6 +112,16 @@ def test_a_step_and_settings_that_are_known_are_not_searched(tmp_path: Path) -> 
     assert {each.settings["gain"] for each in known.candidates} == {"unit"}
 
 
+def test_no_word_of_a_reading_is_parted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = graph(tmp_path / "net.nir", leaky)
+    samples = labeled(path, 1e-3, {})
+    np.savez(tmp_path / "data.npz", inputs=samples.inputs[:, :20], labels=samples.labels[:20])
+    assert cli.main(["infer-semantics", str(path), "--data", str(tmp_path / "data.npz"), "--dt", "1e-3"]) == 0
+    table = capsys.readouterr().out.partition("chosen")[0]
+    assert max(len(line) for line in table.splitlines()) <= 80
+    assert {"subtract_next_step", "minus_threshold", "exponential"} <= set(table.split())
+
+
 def test_an_integrator_does_not_tell_when_it_subtracts(tmp_path: Path) -> None:
     """Without a leak and a floor, at once and in the next step are the same spikes, and the table says so."""
     path = graph(tmp_path / "net.nir", integrators)
