@@ -16,8 +16,8 @@ class RunResult:
 
     Args:
         executor: who really computed this, e.g. "engine (numba)" or "lava 0.10.0 runtime".
-        spikes: population -> uint8 (step, sample, *neuron); what carries a value is wider: counts of a source uint32,
-            membranes float64 of a source and int32 of a program, in its payloads.
+        spikes: population -> uint8 (step, sample, *neuron); what carries a value is wider: counts and membranes of a
+            source are float64, membranes of a program int32, in its payloads.
         currents, voltages: population -> int32 (step, sample, *neuron) *after* the reset, only if states were recorded;
             float64 in mV for SpiNNaker, populations left out and values NaN where the simulator does not show them.
         predictions: int64 (sample,).

@@ -114,7 +114,8 @@ def worst_case(
         low, high = low + less - feed.rounding(levels), high + more + feed.rounding(levels)
     down, up = float(-low.min(initial=0)), float(high.max(initial=0))
     down, up = (x / _forgetting(node.alpha) if x else 0.0 for x in (down, up))
-    theta, least = float(node.threshold.max()), float(node.threshold.min())
+    silent = node.firing is Firing.VALUE
+    theta, least = (0.0, 0.0) if silent else (float(node.threshold.max()), float(node.threshold.min()))
     leak = _forgetting(node.beta)
     falls = down / leak if down else 0.0
     if node.floor is not None:
@@ -122,7 +123,7 @@ def worst_case(
     spent = node.reset is Reset.SUBTRACT_AT_ONCE and node.firing is Firing.MULTIPLE and up <= (most - 1) * least
     rises = theta + up if "zero" in node.reset or spent else (up / leak if up else 0.0)
     late = node.reset in (Reset.SUBTRACT_NEXT_STEP, Reset.SUBTRACT)
-    return max(down, up), max(falls + (theta if late else 0.0), rises, theta)
+    return max(down, up), max(falls + (most * theta if late else 0.0), rises, theta)
 
 
 def _forgetting(decay: np.ndarray | None) -> float:

@@ -67,8 +67,6 @@ def neuron(lif: LIF, shape: Shape, step: float) -> Neuron:
     if lif.adaptation is not None:
         return Neuron(Record("LIF", {}), (), {}, "its threshold adapts, and no neuron of NIR has such a state")
     record = _record(lif, shape, step)
-    if lif.firing is Firing.VALUE:
-        return Neuron(record, (), _rounded(lif, record, step))
     unsaid = _unsaid(lif) if record.kind != "Threshold" else tuple(FIRINGS[f] for f in [lif.firing] if f in FIRINGS)
     return Neuron(record, unsaid, _rounded(lif, record, step))
 
@@ -101,7 +99,8 @@ def _spread(values: np.ndarray, lif: LIF, shape: Shape) -> np.ndarray:
 
 
 def _unsaid(lif: LIF) -> tuple[str, ...]:
-    said = [RESETS[r] for r in [lif.reset] if r in RESETS] + [FIRINGS[f] for f in [lif.firing] if f in FIRINGS]
+    resets = () if lif.firing is Firing.VALUE else (lif.reset,)
+    said = [RESETS[r] for r in resets if r in RESETS] + [FIRINGS[f] for f in [lif.firing] if f in FIRINGS]
     if lif.floor is not None:
         said.append(f"its membrane ends no step below {float(np.min(lif.floor)):g}")
     if lif.grid is not None:

@@ -253,9 +253,7 @@ class LIF:
     @property
     def spike_type(self) -> type[np.generic]:
         """The type that holds what a neuron sends in a step."""
-        if self.firing is Firing.VALUE:
-            return np.float64
-        return np.uint32 if self.firing is Firing.MULTIPLE else np.uint8
+        return np.float64 if self.firing in (Firing.MULTIPLE, Firing.VALUE) else np.uint8
 
 
 Map = Linear | SparseLinear | Conv | AveragePool | Reshape | Scale

@@ -274,3 +274,20 @@ def test_integers_that_do_not_fit_are_refused(weight: float) -> None:
     nodes = {"in": Input((2,), InputKind.SPIKES), "fc": Linear(np.array([[weight, -1.0]])), "lif": lif}
     with pytest.raises(UnsupportedError, match="ND215"):
         quantize(Network(nodes, (Edge("in", "fc"), Edge("fc", "lif")), "in", "lif"))
+
+
+def test_counts_that_are_subtracted_late_have_room_below() -> None:
+    """Excited in one step and inhibited in the next, a neuron falls by all of its input and all of its thresholds."""
+    nodes = {
+        "in": Input((40,), InputKind.SPIKES),
+        "fc": Linear(np.concatenate([np.ones(20), -np.ones(20)])[None]),
+        "lif": LIF((1,), np.array(0.2), np.array(1.4), Reset.SUBTRACT_NEXT_STEP, firing=Firing.MULTIPLE),
+    }
+    net = Network(nodes, (Edge("in", "fc"), Edge("fc", "lif")), "in", "lif")
+    program = quantize(lower(net))
+    inputs = np.zeros((20, 1, 40), np.int32)
+    inputs[::2, :, :20], inputs[1::2, :, 20:] = 1, 1
+    result = run_fast(program, inputs, record_states=True)
+    assert result.spikes["lif"].max() == 14
+    assert np.abs(result.voltages["lif"]).max() < STATE_MAX
+    assert result.voltages["lif"].min() / (1 << STATE_SHIFT) / program.population("lif").scale < -30

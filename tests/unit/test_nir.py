@@ -756,3 +756,31 @@ def test_a_membrane_that_feeds_back_is_refused(tmp_path: Path, random: np.random
         pipeline.compile(load_nir(path, DT), "loihi2-sim")
     with pytest.raises(NeurodeployError, match="ND157"):
         pipeline.compile(load_nir(path, DT), "spinnaker1")
+
+
+@pytest.mark.parametrize("kind", ["LI", "I"])
+def test_membranes_of_any_size_are_sent(tmp_path: Path, random: np.random.Generator, kind: str) -> None:
+    """A hundred-thousandth of a unit: what only integrates has no threshold that could set a scale."""
+    node = nir.I(np.full(6, 1.0)) if kind == "I" else nir.LI(np.full(6, 5 * DT), np.full(6, 1e-3), np.zeros(6))
+    weights = random.normal(size=(6, 7)) * 1e-3
+    after = nir.Linear(np.eye(6) * (3e4 if kind == "I" else 3e6))
+    path = write(tmp_path, *chain(nir.Linear(weights), node, after, lif(6), shape=(7,), out=(6,)))
+    inputs = spikes(random, 7)
+    model = pipeline.compile(load_nir(path, DT), "loihi2-sim")
+    result = pipeline.run(model, pipeline.Samples("random", inputs.astype(np.uint8), None))
+    assert np.abs(result.spikes["n1"]).max() > 3
+    meant = run_real(model.source, inputs)[0].spikes["n1"]
+    error = np.abs(result.spikes["n1"] * model.program.population("n1").payload - meant)
+    assert error.max() < 0.25 * np.abs(meant).max()
+    for authority in ("engine", "source"):
+        assert pipeline.verify(model, pipeline.Samples("x", inputs, None), against=authority)[1]["verified"]
+
+
+def test_a_chip_without_graded_spikes_is_told_what_helps(tmp_path: Path, random: np.random.Generator) -> None:
+    node = nir.LI(np.full(6, 5 * DT), np.full(6, 3.0), np.zeros(6))
+    path = write(tmp_path, *chain(affine(random, 6, 7), node, affine(random, 6, 6), lif(6), shape=(7,), out=(6,)))
+    with pytest.raises(NeurodeployError, match=r"(?s)ND148.*let neurons that fire stand there"):
+        pipeline.compile(load_nir(path, DT), "loihi1-sim")
+    with pytest.raises(NeurodeployError) as refusal:
+        pipeline.compile(load_nir(path, DT), "spinnaker1")
+    assert [finding.code for finding in refusal.value.findings] == ["ND157"]

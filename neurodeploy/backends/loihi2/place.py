@@ -70,7 +70,9 @@ def _unsent(program: Program, profile: HardwareProfile) -> list[Finding]:
         bits = population.loihi.most.bit_length() if graded else 0
         if bits and bits > (carried := int(profile.value("numeric.graded_payload_bits"))):
             why = f"spikes carry {carried} bits      ({profile.id}: numeric.graded_payload_bits)"
-            fix = "compile for loihi2-sim, or read the network with --semantics firing=above"
+            single = "read the network with --semantics firing=above"
+            silent = population.loihi.firing is Firing.VALUE
+            fix = f"compile for loihi2-sim, or {'let neurons that fire stand there' if silent else single}"
             what = f"its neurons send graded spikes of {bits} bits: {population.loihi.firing.value}"
             findings.append(Finding("ND148", population.name, what, why, fix))
     return findings

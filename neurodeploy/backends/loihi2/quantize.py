@@ -202,9 +202,10 @@ def choose_scale(
     """
     current, voltage = worst_case(node, feeds, bias, MANTISSA_MAX, most)
     strongest = max((feed.largest for feed in feeds), default=0.0) or 1.0
-    theta, largest_bias = float(node.threshold.max()), float(np.abs(bias).max(initial=0))
+    silent = node.firing is Firing.VALUE
+    theta, largest_bias = 0.0 if silent else float(node.threshold.max()), float(np.abs(bias).max(initial=0))
     ceiling = min(
-        VTH_MAX / theta,
+        VTH_MAX / theta if theta else inf,
         (BIAS_MANTISSA_MAX << BIAS_EXPONENT_MAX) / (largest_bias * (1 << STATE_SHIFT)) if largest_bias else inf,
         CURRENT_MAX / (current * (1 << STATE_SHIFT)) if current else inf,
         *(2 * MANTISSA_MAX / feed.largest for feed in feeds if isinstance(feed.node, Conv) and feed.largest),

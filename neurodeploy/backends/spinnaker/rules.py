@@ -60,7 +60,7 @@ def states_leak(network: Network) -> Iterator[Finding]:
 def resets_are_cells(network: Network) -> Iterator[Finding]:
     """Every reset here is that of some simulator's cell."""
     for name, node in network.populations.items():
-        if node.reset not in RESETS:
+        if node.reset not in RESETS and node.firing is not Firing.VALUE:
             yield Finding(
                 "ND153",
                 network.place(name),
