@@ -284,7 +284,8 @@ class _Follower:
         values = record.fields[key]
         if isinstance(values, str):
             raise Misfit("ND034", f"its {key} is a text", "numbers are needed", "write the file again")
-        return np.asarray(values, np.float64)
+        with np.errstate(invalid="ignore"):  # of NaN, which is refused in the network
+            return np.asarray(values, np.float64)
 
     def _repair(self, name: str, what: str, read_as: str) -> None:
         self.repairs.append(Repair(self.graph.place(name), what, read_as))
