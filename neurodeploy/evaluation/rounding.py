@@ -192,7 +192,7 @@ class Followed:
     What it fired is too much below `low` - `bound`, and too little above `high` + `bound`. low and high are the
     threshold, except under Reset.SUBTRACT, which doubles it while the membrane is above it: rounding may decide that;
     and where a neuron fires up to `most` times: n spikes need n thresholds, and n + 1 would have brought one more. Of
-    neurons that send their membrane as `values`, they are between which membranes the payload is what it is.
+    neurons that send their membrane in steps of `payload`, they are between which membranes it is what they sent.
     """
 
     membrane: np.ndarray
@@ -200,7 +200,7 @@ class Followed:
     high: np.ndarray
     bound: np.ndarray
     most: int = 1
-    values: bool = False
+    payload: float | None = None
 
     def distance(self) -> np.ndarray:
         """Return how far the membrane is from where its decision turns."""
@@ -208,7 +208,7 @@ class Followed:
 
     def defects(self, spikes: np.ndarray) -> np.ndarray:
         """Return where `spikes` (step, sample, neuron) decide otherwise than rounding allows, bool."""
-        if self.values:
+        if self.payload is not None:
             return (self.membrane < self.low - self.bound) | (self.membrane > self.high + self.bound)
         too_eager = (spikes != 0) & (self.membrane < self.low - self.bound)
         too_lazy = (spikes < self.most) & (self.membrane > self.high + self.bound)
@@ -216,8 +216,8 @@ class Followed:
 
     def meant(self, fired: float, at: tuple[int, int, int]) -> float:
         """Return what a neuron should have fired where `fired` is a defect."""
-        if self.values:
-            return float(self.membrane[at] // ((self.high[at] - self.low[at]) or 1.0))
+        if self.payload is not None:
+            return float(self.membrane[at] // self.payload)
         if self.most == 1:
             return 1 - fired
         return float(max(0, self.membrane[at] // (self.low[at] / max(fired, 1))))
@@ -282,7 +282,7 @@ def follow(
     shape = drive.shape[1:]
     i, v, e_i, e_v = (np.zeros(shape) for _ in range(4))
     membrane, low, high, bound = (np.empty(drive.shape) for _ in range(4))
-    kept = Followed(membrane, low, high, bound, cell.most, cell.payload is not None)
+    kept = Followed(membrane, low, high, bound, cell.most, cell.payload)
     for step, x in enumerate(drive):
         before = fired[step - 1] if step else np.zeros(shape, np.int64)
         e_i = (cell.alpha + cell.d_alpha) * e_i + cell.d_alpha * np.abs(i) + np.abs(x - rounded[step]) + slack
@@ -384,7 +384,8 @@ class _Cell:
 
         constants = population.constants
         is_value = {name: flat(np.asarray(value)) for name, value in constants.values.items()}
-        beta, theta = flat(node.beta), flat(node.threshold)
+        silent = node.firing is Firing.VALUE  # so that its threshold says nothing, not even how large membranes are
+        beta, theta = flat(node.beta), np.zeros(()) if silent else flat(node.threshold)
         alpha = np.zeros(()) if node.alpha is None else flat(node.alpha)
         floor = np.array(-np.inf) if node.floor is None else flat(node.floor)
         d_floor = np.zeros(()) if node.floor is None else np.abs(is_value["floor"] - floor)
@@ -395,10 +396,10 @@ class _Cell:
             node.reset,
             floor,
             population.loihi.most if isinstance(population.neuron, Neuron) else 1,
-            population.payload if node.firing is Firing.VALUE else None,
+            population.payload if silent else None,
             np.abs(is_value["beta"] - beta),
             np.abs(is_value["alpha"] - alpha),
-            np.abs(is_value["threshold"] - theta) * (node.firing is not Firing.VALUE),
+            np.zeros(()) if silent else np.abs(is_value["threshold"] - theta),
             d_floor,
             constants.unit,
         )

@@ -774,6 +774,10 @@ def test_membranes_of_any_size_are_sent(tmp_path: Path, random: np.random.Genera
     assert error.max() < 0.25 * np.abs(meant).max()
     for authority in ("engine", "source"):
         assert pipeline.verify(model, pipeline.Samples("x", inputs, None), against=authority)[1]["verified"]
+    off = result.spikes["n1"].copy()
+    off[20, 3, 2] += np.abs(off).max()
+    spoiled = replace(result, spikes=result.spikes | {"n1": off})
+    assert not rounding.certify(model, inputs, None, run_source(model.source, inputs), spoiled)["verified"]
 
 
 def test_a_chip_without_graded_spikes_is_told_what_helps(tmp_path: Path, random: np.random.Generator) -> None:
