@@ -135,7 +135,8 @@ EXPLANATIONS: dict[str, str] = {
     "the file itself. Export the network again.",
     "ND046": "A block, a neuron or a field of the .net file has no exact counterpart here. Read are blocks of type "
     "input, conv, pool, flatten, dense and dense_rec with CUBA neurons that refract for one step and send spikes "
-    "without a value. netx reads sigma-delta and resonate-and-fire neurons too, and passes over what it does not know.",
+    "without a value, or with rectified sigma-delta neurons from the Input block on, without recurrence or delays. "
+    "netx reads resonate-and-fire neurons too, and passes over what it does not know.",
     "ND047": "The layers of the .net file do not fit each other, or their arrays do not fit the shape that they say "
     "they have; or the file does not say what the network reads, which --example-shape can say for it.",
     "ND048": "Substitution, refused unless allowed: a layer has weights of both signs, and some of them lie below -256 "
@@ -267,6 +268,8 @@ EXPLANATIONS: dict[str, str] = {
     "ND132": "Between two populations there is one set of synapses, and a delay of one step in front of it at most. A "
     "path that waits longer cannot be said, nor one that waits behind a map with a bias: the bias would arrive a step "
     "too early. Let the edge that leaves the population or the input wait.",
+    "ND139": "A neuron adds its bias to its synaptic current or to its membrane, and this one has biases of both kinds "
+    "(a layer's is part of the current, lava-dl's norm adds to the membrane). Train with biases in the layers alone.",
     "ND140": "Loihi's threshold is an unsigned 17-bit number, and a neuron whose threshold is zero or below fires at "
     "rest in every step. Train with a positive threshold.",
     "ND141": "Each step a state keeps the fraction (4096 - decay) / 4096 of itself, with a 12-bit decay: from none to "
@@ -290,11 +293,11 @@ EXPLANATIONS: dict[str, str] = {
     "ND147": "The rule needs a factor that each neuron sends to its synapses, and the target's learning engine has "
     "none: `learning.factors` of its profile says how many factors it multiplies. Loihi 1 has two, Loihi 2 three. "
     "On SpiNNaker2, which is planned only, nothing learns.",
-    "ND148": "Neurons that fire several times in a step send graded spikes, whose payload says how often, and the "
-    "spikes of Loihi 1 carry none. Compile for Loihi 2, or read the network with neurons that fire once (--semantics "
-    "firing=above).",
-    "ND149": "What a membrane that is sent as a value weighs is known once its population has its numbers, and here "
-    "one of those before it, or itself, reads it a step late. Let neurons that fire feed back.",
+    "ND148": "Neurons that fire several times in a step send graded spikes, whose payload says how often, sigma-delta "
+    "neurons changes of a value, and the spikes of Loihi 1 carry no number. Compile for Loihi 2, or read the network "
+    "with neurons that fire once (--semantics firing=above).",
+    "ND149": "What a membrane that is sent as a value, or in changes, weighs is known once its population has its "
+    "numbers, and here one of those before it, or itself, reads it a step late. Let neurons that fire feed back.",
     "ND150": "Spikes are all that enters a SpiNNaker machine, and no packet of theirs carries a value. Compile with an "
     "encoding of spikes, --encoding rate --steps T for instance, and evaluate what that costs; or train with one, as a "
     "network must be that reads an image row by row, or recordings.",
@@ -316,16 +319,17 @@ EXPLANATIONS: dict[str, str] = {
     "spike resets to zero, as NEST's STDP needs them, fed all-to-all by spikes and by themselves, and one output, no "
     "biases. Train a recurrent layer, compile it with --allow ND235 and learn with --initial random, which puts random "
     "excitatory weights and inhibition in place of what was trained. PyNN keeps weights that learn within 0 and w_max.",
-    "ND157": "Packets of a SpiNNaker machine carry no value, so that a neuron cannot fire several times in a step, and "
-    "no PyNN cell has a floor under its membrane. Compile for Loihi 2, which has both.",
+    "ND157": "Packets of a SpiNNaker machine carry no value, so that a neuron cannot fire several times in a step or "
+    "send changes of a value, and no PyNN cell has a floor under its membrane or a bias beside a synaptic current. "
+    "Compile for Loihi 2, which has all of them.",
     "ND160": "Listed, always: NIR has no word for it, so the exported file's metadata says it: how long a step is and "
     "how equations become steps, a reset other than v to v_reset at once, firing at the threshold or several times a "
     "step, a floor, what enters and how it is encoded, how a decision is made. neurodeploy reads it back; another "
     "tool reads what NIR's equations say.",
-    "ND161": "No NIR graph computes this: NIR's neurons have one fixed threshold and states that decay, every node is "
-    "fed by the input, and it has no maximum. What has no node is multiplied out into one matrix, up to 2^24 weights; "
-    "NIR cannot give flat values axes again, so what follows is multiplied out too. A file holds up to 512 MiB of "
-    "arrays, as much as is read back.",
+    "ND161": "No NIR graph computes this: NIR's neurons have one fixed threshold and states that decay, none sends "
+    "changes or adds a bias beside its current, every node is fed by the input, and it has no maximum. What has no "
+    "node is multiplied out into one matrix, up to 2^24 weights; NIR cannot give flat values axes again, so what "
+    "follows is multiplied out too. A file holds up to 512 MiB of arrays, as much as is read back.",
     "ND162": "Listed, always: exported in another form that computes the same. nir 1.0.8 checks shapes as if each "
     "Conv2d had one group and a square kernel, so groups and other kernels are spelled out in zeros; maps that NIR "
     "lacks are matrices, maxima over spikes logical ors, delays outside loops nodes of type Delay. The metadata holds "
@@ -360,7 +364,9 @@ EXPLANATIONS: dict[str, str] = {
     "maps that feed one population avoids it.",
     "ND210": "Loihi's membrane is a 24-bit integer that saturates. The worst case over all inputs would reach that "
     "limit at every scale that keeps weights and threshold fine enough, so it is recorded. Compile with --calibration "
-    "DATA: the scale then leaves twice the room of the largest membrane seen on those data.",
+    "DATA: the scale then leaves twice the room of the largest membrane seen on those data. The unit of sigma-delta "
+    "neurons is their source's, whose own states are wider: theirs are known to suffice when calibration data fill "
+    "half of them at most.",
     "ND211": "The scale of a population must hold its threshold in 17 bits, its bias in 13 + 3, its weights in 8 bits "
     "and an exponent, and its current in 24 bits without ever wrapping. No scale does all of that here, because the "
     "numbers of this layer span too much. Train with weight decay, or clip the largest weights and biases.",

@@ -278,7 +278,7 @@ def _run(network: Network, samples: Samples, words: dict[str, str]) -> Candidate
     for moment in moments(network, samples.inputs):
         for name, node in network.populations.items():
             sent = moment.activity[name]
-            total += 0 if node.firing is Firing.VALUE else int(sent.sum())
+            total += 0 if node.firing is Firing.VALUE else int(sent.sum())  # a NIR graph tells no changes
             seen.update(np.packbits(sent > 0).tobytes() + sent[(sent != 0) & (sent != 1)].tobytes())
         counts[moment.samples] += moment.activity[network.output].reshape(-1, counts.shape[1])
     return Candidate(words, None, counts.argmax(axis=1) == samples.labels, total / count, seen.hexdigest())

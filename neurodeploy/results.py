@@ -56,7 +56,8 @@ class Moment:
 def decide(output_spikes: np.ndarray) -> np.ndarray:
     """Return the decision per sample: the neuron with most spikes, the lowest index on a tie.
 
-    Of neurons that send their membrane, it is the one with the largest sum of that over all steps.
+    Of neurons that send their membrane, it is the one with the largest sum of that over all steps; of those that tell
+    its changes, the one that told the largest value at the end.
 
     Args:
         output_spikes: (step, sample, *neuron).

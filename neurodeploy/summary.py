@@ -387,6 +387,7 @@ def _numbers(neuron: Neuron | Cell) -> Plain:
         spans = {"du": neuron.du, "dv": neuron.dv, "vth": neuron.vth, "bias_mantissa": neuron.bias_mantissa}
         spans |= {} if neuron.floor is None else {"floor": neuron.floor}
         spans |= {} if neuron.firing is not Firing.MULTIPLE else {"most": np.array(neuron.most)}
+        spans |= {} if not neuron.sigma_delta else {"activation_shift": np.array(neuron.activation_shift)}
         exponents = {"bias_exponent": neuron.bias_exponent}
     return {name: [int(values.min()), int(values.max())] for name, values in spans.items()} | exponents
 
@@ -448,7 +449,7 @@ def _says(node: Node) -> str:
         case LIF(_, beta, threshold, reset, alpha, gain):
             parts = [f"reset {reset.value}", f"beta {_span(beta)}", f"threshold {_span(threshold)}"]
             parts += [] if node.firing is Firing.ABOVE else [f"firing {node.firing.value}"]
-            others = (("floor", node.floor), ("alpha", alpha), ("gain", gain))
+            others = (("floor", node.floor), ("alpha", alpha), ("gain", gain), ("bias", node.bias))
             parts += [f"{name} {_span(value)}" for name, value in others if value is not None]
             return ", ".join(parts)
         case Input():

@@ -22,7 +22,8 @@ LinearMap = Linear | SparseLinear | Conv
 class Feed:
     """One map into a population, seen from the population: what it reads and how much it can deliver.
 
-    `payload` is the real value of one input payload, (low, high) the real range of what it reads.
+    `payload` is the real value of one input payload, (low, high) the real range of what it reads; `changes` says that
+    it reads what sigma-delta neurons tell.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Feed:
     payload: float
     low: float
     high: float
+    changes: bool = False
 
     @property
     def largest(self) -> float:
@@ -83,14 +85,15 @@ def feeds_of(network: Network, name: str, port: InputPort, sent: Mapping[str, Se
         values = sent.get(entry.source, Sent())
         if isinstance(network.nodes[entry.source], Input) and port.kind is InputKind.GRADED:
             values = Sent(port.low * port.scale, port.high * port.scale, port.scale)
-        late = bool(entry.delay_steps)
-        feeds.append(Feed(edge.source, entry.source, node, late, values.payload, values.low, values.high))
+        late, sender = bool(entry.delay_steps), network.nodes[entry.source]
+        changes = isinstance(sender, LIF) and sender.firing.tells_changes
+        feeds.append(Feed(edge.source, entry.source, node, late, values.payload, values.low, values.high, changes))
     return feeds
 
 
 def total_bias(node: LIF, feeds: list[Feed]) -> np.ndarray:
-    """Return the sum of all maps' biases per neuron, (neuron,)."""
-    total = np.zeros(node.size)
+    """Return the sum of all maps' biases and the population's own per neuron, (neuron,)."""
+    total = np.zeros(node.size) if node.bias is None else np.broadcast_to(node.bias, node.shape).flatten()
     for feed in feeds:
         if feed.node.bias is not None:
             per_channel = node.size // len(feed.node.bias)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import prod
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -34,8 +33,8 @@ from neurodeploy.results import RunResult, decide
 
 CHUNK_BYTES = 1 << 22
 """Activations of a layer held at once, few enough to stay in cache; a batch is run in chunks of samples."""
-LARGEST_ACTIVATION = 1 << 24
-"""Beyond this an activation shifted by six could leave 32 bits."""
+LARGEST_ACTIVATION = 1 << 30
+"""Beyond this an activation in state units could leave 32 bits when it is added to one."""
 LARGEST_RECURRENT = 1 << 13
 """Neurons whose recurrent kernels are written out synapse by synapse: 128 MiB."""
 
@@ -53,6 +52,19 @@ def run_fast(
     """
     if not fits_kernels(program):
         return run_reference(program, inputs, record_states)
+    try:
+        return _run_kernels(program, inputs, record_states, progress)
+    except _Beyond32BitsError:
+        return run_reference(program, inputs, record_states)
+
+
+class _Beyond32BitsError(Exception):
+    """What is sent could add up to more than the kernels hold."""
+
+
+def _run_kernels(
+    program: Program, inputs: np.ndarray, record_states: bool, progress: Callable[[int, int], None] | None
+) -> RunResult:
     started = time.perf_counter()
     steps, samples = inputs.shape[:2]
     layers = [_Layer.of(program, population) for population in program.populations]
@@ -113,7 +125,8 @@ def fits_kernels(program: Program) -> bool:
     recurrent = [projection for projection in late if projection.source == projection.target]
     if len({projection.target for projection in recurrent}) != len(recurrent):
         return False
-    if any(program.population(projection.target).loihi.firing is Firing.VALUE for projection in recurrent):
+    firings = [program.population(projection.target).loihi.firing for projection in recurrent]
+    if any(firing is Firing.VALUE or firing.tells_changes for firing in firings):
         return False
     kernels_of = [projection for projection in recurrent if isinstance(projection.synapses, ConvSynapses)]
     if any(program.population(projection.target).size > LARGEST_RECURRENT for projection in kernels_of):
@@ -122,31 +135,39 @@ def fits_kernels(program: Program) -> bool:
 
 
 def _largest_activation(program: Program, population: Population) -> int:
-    """Return a bound of |activation|, including the sums before a negative exponent shifts them down."""
+    """Return a bound of |activation| in state units, without what changes add up to: see `_refuse_large`."""
     total = 0
     for projection in program.incoming(population.name):
         if projection.source == program.input.name:
             payload = max(abs(program.input.low), program.input.high)
         else:
-            payload = program.population(projection.source).loihi.most
-        match projection.synapses:
-            case SparseSynapses(mantissa, _, indptr):
-                fan_in = int(np.diff(indptr).max(initial=0))
-            case ConvSynapses(mantissa):
-                fan_in = prod(mantissa.shape[1:])
-            case DenseSynapses(mantissa):
-                fan_in = mantissa.shape[1]
-        largest = 2 * int(np.abs(mantissa.astype(np.int32)).max(initial=0)) * fan_in * payload
-        total += largest << max(projection.exponent, 0)
-    return total
+            neuron = program.population(projection.source).loihi
+            payload = 0 if neuron.firing.tells_changes else neuron.most
+        total += _largest_sum(projection) * payload
+    return total << population.loihi.activation_shift
+
+
+def _largest_sum(projection: Projection) -> int:
+    """Return a bound of |activation| where no payload is above 1, before a negative exponent shifts sums down."""
+    match projection.synapses:
+        case SparseSynapses(mantissa, _, indptr):
+            rows = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
+            sums = np.bincount(rows, np.abs(mantissa.astype(np.int32)), len(indptr) - 1)
+        case DenseSynapses(mantissa) | ConvSynapses(mantissa):
+            sums = np.abs(mantissa.astype(np.int32)).reshape(len(mantissa), -1).sum(axis=1)
+    return 2 * int(sums.max(initial=0)) << max(projection.exponent, 0)
 
 
 @dataclass(frozen=True, eq=False)
 class _Layer:
-    """One population with its parameters spread per neuron, and its synapses turned to face their sources."""
+    """One population with its parameters spread per neuron, and its synapses turned to face their sources.
+
+    `changes`: of sources that tell changes, how much of an activation one payload from each of them can make at most.
+    """
 
     population: Population
     feeds: tuple[tuple[Projection, tuple[np.ndarray, ...]], ...]
+    changes: tuple[tuple[str, int], ...]
     parameters: tuple[np.ndarray, ...]
     firing: tuple[np.ndarray, ...]
     recurrent: np.ndarray
@@ -157,9 +178,19 @@ class _Layer:
         incoming = program.incoming(population.name)
         loops = [p for p in incoming if p.source == p.target]
         feeds = tuple((p, facing_sources(program, p)) for p in incoming if p not in loops)
+        tells = {p.name for p in program.populations if p.loihi.firing.tells_changes}
+        shift = population.loihi.activation_shift
+        changes = tuple((p.source, _largest_sum(p) << shift) for p in incoming if p.source in tells)
         recurrent = _dense_rows(loops[0], population.size) if loops else np.zeros((0, 0), np.int16)
         exponent = loops[0].exponent if loops else 0
-        return _Layer(population, feeds, _parameters(population), _firing(population), recurrent, exponent)
+        return _Layer(population, feeds, changes, _parameters(population), _firing(population), recurrent, exponent)
+
+
+def _refuse_large(layer: _Layer, run: _Run, samples: slice) -> None:
+    """Leave programs to the reference whose changes, being so large, could add up to more than 32 bits hold."""
+    reach = [weight * int(np.abs(run.activity[source][:, samples]).max(initial=0)) for source, weight in layer.changes]
+    if sum(reach) >= LARGEST_ACTIVATION:
+        raise _Beyond32BitsError
 
 
 RULES = {
@@ -192,8 +223,11 @@ def _firing(population: Population) -> tuple[np.ndarray, ...]:
     neuron = population.loihi
     if neuron.firing is Firing.ABOVE and neuron.floor is None and neuron.reset is not Reset.SUBTRACT_AT_ONCE:
         return ()
+    payload = np.array((neuron.payload_shift, neuron.most, neuron.activation_shift), np.int32)
     if neuron.firing is Firing.VALUE:
-        return np.array((neuron.payload_shift, neuron.most), np.int32), np.zeros(0, np.int32)
+        return payload, np.zeros(0, np.int32)
+    if neuron.firing.tells_changes:
+        return payload, np.full(population.size, 0 if neuron.firing is Firing.DELTA_RELU else -STATE_MAX, np.int32)
     lowest = np.full(population.size, -STATE_MAX, np.int32)
     if neuron.floor is not None:
         lowest = np.maximum(lowest, _per_neuron(population, neuron.floor) << STATE_SHIFT)
@@ -226,6 +260,7 @@ def _advance(layer: _Layer, run: _Run, first: int, activation: np.ndarray) -> No
     """Run one layer over all steps of the samples from `first` on; `activation` is scratch (sample, step, neuron)."""
     name = layer.population.name
     activation.fill(0)
+    _refuse_large(layer, run, slice(first, first + len(activation)))
     for projection, arrays in layer.feeds:
         late = int(projection.recurrent)
         source = run.activity[projection.source]
@@ -233,6 +268,8 @@ def _advance(layer: _Layer, run: _Run, first: int, activation: np.ndarray) -> No
     advance = kernels.advance_counting if layer.firing else kernels.advance
     if layer.population.loihi.firing is Firing.VALUE:
         advance = kernels.advance_values
+    elif layer.population.loihi.firing.tells_changes:
+        advance = kernels.advance_changes
     advance(
         activation,
         *layer.parameters,

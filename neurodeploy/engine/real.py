@@ -115,25 +115,28 @@ def drives(network: Network, now: dict[str, np.ndarray], before: dict[str, np.nd
 
 @dataclass
 class State:
-    """Current, membrane, adaptation and last spikes of a population, float64 (sample, neuron)."""
+    """Current, membrane, adaptation, last spikes and last told value of a population, float64 (sample, neuron)."""
 
     i: np.ndarray
     v: np.ndarray
     a: np.ndarray
     s: np.ndarray
+    told: np.ndarray
 
     @staticmethod
     def at_rest(node: LIF, samples: int) -> State:
-        return State(*(np.zeros((samples, node.size)) for _ in range(4)))
+        return State(*(np.zeros((samples, node.size)) for _ in range(5)))
 
 
 def lif_step(node: LIF, state: State, x: np.ndarray) -> np.ndarray:
     """Advance `state` in place by one step of `node`'s equation and return the spikes, float64 (sample, neuron)."""
     theta, beta = node.threshold.reshape(-1), node.beta.reshape(-1)
-    fired_before = fired(node.firing, state.v, theta) if node.adaptation is None else state.s
+    remembered = node.adaptation is not None or node.firing.tells_changes
+    fired_before = state.s if remembered else fired(node.firing, state.v, theta)
     x = x if node.gain is None else node.gain.reshape(-1) * x
     state.i = x if node.alpha is None else node.alpha.reshape(-1) * state.i + x
     v = beta * state.v + state.i
+    v = v if node.bias is None else v + node.bias.reshape(-1)
     match node.reset:
         case Reset.ZERO_NEXT_STEP:
             v = np.where(fired_before > 0, 0.0, v)
@@ -143,7 +146,11 @@ def lif_step(node: LIF, state: State, x: np.ndarray) -> np.ndarray:
     if node.adaptation is not None:
         state.a = node.adaptation.decay.reshape(-1) * state.a + state.s
         height = theta + node.adaptation.strength.reshape(-1) * state.a
-    spikes = state.s = fired(node.firing, v, height)
+    if node.firing.tells_changes:
+        spikes, state.told = changes(node, v, state.told)
+    else:
+        spikes = fired(node.firing, v, height)
+    state.s = spikes
     match node.reset:
         case Reset.ZERO:
             v = np.where(spikes > 0, 0.0, v)
@@ -166,6 +173,16 @@ def fired(firing: Firing, v: np.ndarray, theta: np.ndarray) -> np.ndarray:
             return np.trunc(np.maximum(v, 0.0) / theta)
         case Firing.VALUE:
             return v.copy()
+    raise ValueError(f"{firing} depends on more than the membrane")
+
+
+def changes(node: LIF, v: np.ndarray, told: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return what sigma-delta neurons send at the membrane `v` when their readers were told `told`, and what then."""
+    assert node.payload is not None, "changes are sent in whole payloads"
+    value = np.maximum(v, 0.0) if node.firing is Firing.DELTA_RELU else v
+    sent = np.abs(value - told) >= node.threshold.reshape(-1)
+    message = np.floor((value - told) / node.payload) * node.payload
+    return np.where(sent, message, 0.0), np.where(sent, value, told)
 
 
 def apply(node: Node, x: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ against Lava, and the fast kernels are held against them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -31,10 +31,11 @@ WRAP = 1 << 23
 
 @dataclass
 class State:
-    """The two states of a population: current u and membrane v, int64 (neuron,)."""
+    """Current u and membrane v of a population, and what a sigma-delta one told of itself, int64 (neuron,)."""
 
     u: np.ndarray
     v: np.ndarray
+    told: np.ndarray = field(default_factory=lambda: np.zeros((), np.int64))
 
 
 def decay(x: np.ndarray, rate: np.ndarray) -> np.ndarray:
@@ -58,16 +59,17 @@ def saturate(v: np.ndarray) -> np.ndarray:
 
 
 def neuron_step(neuron: Neuron, state: State, activation: np.ndarray) -> np.ndarray:
-    """Advance `state` by one step in place and return how often each neuron spikes, int64 (neuron,).
+    """Advance `state` by one step in place and return how often each neuron spikes, or what it sends, int64 (neuron,).
 
     Args:
         activation: what the synapses delivered in this step, int64 (neuron,), in weight units.
     """
     theta = neuron.vth.astype(np.int64) << STATE_SHIFT
     bias = neuron.bias_mantissa.astype(np.int64) << neuron.bias_exponent
-    fired_before = fired(neuron, state.v, theta)
+    changing = neuron.firing.tells_changes
+    fired_before = np.zeros_like(state.v) if changing else fired(neuron, state.v, theta)
 
-    current = decay(state.u, neuron.du.astype(np.int64)) + (activation << STATE_SHIFT)
+    current = decay(state.u, neuron.du.astype(np.int64)) + (activation << neuron.activation_shift)
     state.u = wrap(current + bias) if neuron.bias_in_current else wrap(current)
     v = decay(state.v, neuron.dv.astype(np.int64)) + state.u
     v = v if neuron.bias_in_current else v + bias
@@ -78,7 +80,7 @@ def neuron_step(neuron: Neuron, state: State, activation: np.ndarray) -> np.ndar
         case Reset.SUBTRACT_NEXT_STEP | Reset.SUBTRACT:
             v = v - fired_before * theta
     v = saturate(v)
-    spikes = fired(neuron, v, theta)
+    spikes = tell(neuron, state, v, theta) if changing else fired(neuron, v, theta)
     match neuron.reset:
         case Reset.ZERO:
             v = np.where(spikes > 0, 0, v)
@@ -101,6 +103,16 @@ def fired(neuron: Neuron, v: np.ndarray, theta: np.ndarray) -> np.ndarray:
             return np.minimum(np.maximum(v, 0) // theta, neuron.most)
         case Firing.VALUE:
             return np.clip(v >> neuron.payload_shift, -neuron.most, neuron.most)
+    raise ValueError(f"{neuron.firing} depends on more than the membrane")
+
+
+def tell(neuron: Neuron, state: State, v: np.ndarray, theta: np.ndarray) -> np.ndarray:
+    """Return the changes that neurons send at the membrane `v`, int64 (neuron,), and keep in `state` what was told."""
+    value = np.maximum(v, 0) if neuron.firing is Firing.DELTA_RELU else v
+    change = value - state.told
+    sent = np.abs(change) >= theta
+    state.told = np.where(sent, value, state.told)
+    return np.where(sent, change >> neuron.payload_shift, 0)
 
 
 def deliver(projection: Projection, payload: np.ndarray) -> np.ndarray:
@@ -152,7 +164,7 @@ def run_reference(program: Program, inputs: np.ndarray, record_states: bool = Tr
     currents = {p.name: np.zeros((steps, samples, p.size), np.int32) for p in program.populations}
     voltages = {p.name: np.zeros((steps, samples, p.size), np.int32) for p in program.populations}
     for sample in range(samples):
-        states = {p.name: State(np.zeros(p.size, np.int64), np.zeros(p.size, np.int64)) for p in program.populations}
+        states = {p.name: State(*np.zeros((3, p.size), np.int64)) for p in program.populations}
         before = {p.name: np.zeros(p.size, np.int64) for p in program.populations}
         for step in range(steps):
             now = {program.input.name: inputs[step, sample].reshape(-1).astype(np.int64)}

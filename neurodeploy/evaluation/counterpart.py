@@ -19,14 +19,15 @@ from neurodeploy.engine.real import apply, sparse_matrix
 from neurodeploy.errors import Finding, NetworkError
 from neurodeploy.evaluation.attacks import check_counts, checked_labels, unlike
 from neurodeploy.ir.network import Edge, Network
-from neurodeploy.ir.nodes import LIF, AveragePool, Conv, Linear, MaxPool, Node, Reshape, Scale, SparseLinear
+from neurodeploy.ir.nodes import LIF, AveragePool, Conv, Firing, Linear, MaxPool, Node, Reshape, Scale, SparseLinear
 
 
 @dataclass(frozen=True, eq=False)
 class Counterpart:
     """A spiking network's weights with ReLU in place of spikes, over frames (sample, *neuron), in float64.
 
-        a = max(gain (W x + b + V a'), 0)       per population; the logits are the output's, not rectified
+        a = max(gain (W x + b + V a'), 0)       per population; the logits are the output's, not rectified,
+                                                nor is what sends values of either sign
 
     Decay, threshold, adaptation, reset and synaptic current have no part in it. V closes a loop: a' is 0 in a first
     sweep over the network and the activity of the sweep before in each of `recurrent_steps` further ones, so that a
@@ -73,7 +74,7 @@ class Counterpart:
             for name in reversed(self.order[1:]):
                 node, slope = network.nodes[name], here[name]
                 if isinstance(node, LIF):
-                    slope = slope * (sweep[name] > 0)
+                    slope = slope if _passes(node) else slope * (sweep[name] > 0)
                     slope = slope + last if name == network.output and sweep is sweeps[-1] else slope
                     slope = slope if node.gain is None else slope * node.gain.reshape(-1)
                 else:
@@ -96,8 +97,9 @@ class Counterpart:
                 terms = [(before if e in self.loops else now)[e.source] for e in network.incoming(name)]
                 read = sum(terms[1:], start=terms[0])
                 if isinstance(node, LIF):
-                    sweep[name] = read if node.gain is None else node.gain.reshape(-1) * read
-                    now[name] = np.maximum(sweep[name], 0)
+                    read = read if node.gain is None else node.gain.reshape(-1) * read
+                    sweep[name] = read if node.bias is None else read + node.bias.reshape(-1)
+                    now[name] = sweep[name] if _passes(node) else np.maximum(sweep[name], 0)
                 else:
                     sweep[name], now[name] = read, apply(node, read)
             sweeps.append(sweep)
@@ -149,6 +151,11 @@ def ann_counterpart(network: Network, *, recurrent_steps: int = 0) -> Counterpar
         heard |= {edge.target for edge in loops if edge.source in heard}
     what = f"is not reached by the input in {recurrent_steps + 1} sweeps"
     raise _no_counterpart(network, network.output, what, "raise recurrent_steps")
+
+
+def _passes(node: LIF) -> bool:
+    """Say whether a population sends values of either sign."""
+    return node.firing in (Firing.VALUE, Firing.DELTA)
 
 
 def _reached(edges: tuple[Edge, ...], start: str) -> set[str]:

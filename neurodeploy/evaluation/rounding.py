@@ -51,7 +51,10 @@ def certify(
     fires = {p.name for p in model.program.populations if p.neuron.firing is not Firing.VALUE}
     spikes = {name: each for name, each in source.spikes.items() if name in fires}
     spikes_only = replace(source, spikes=spikes, voltages={}, currents={})
-    outcome = fidelity.plain(fidelity.compare(model.program, spikes_only, ours))
+    told = {p.name: p.payload for p in model.program.populations if p.neuron.firing.tells_changes}
+    in_source_units = {name: sent * told[name] if name in told else sent for name, sent in ours.spikes.items()}
+    as_meant = replace(ours, spikes=in_source_units)
+    outcome = fidelity.plain(fidelity.compare(model.program, spikes_only, as_meant))
     accuracy = None
     if labels is not None:
         accuracy = {
@@ -65,7 +68,7 @@ def certify(
     if unexplained:
         outcome["first_divergence"] = unexplained[0]
     return outcome | {
-        "spike_agreement": fidelity.agreement(spikes_only, ours),
+        "spike_agreement": fidelity.agreement(spikes_only, as_meant),
         "decision_agreement": float(np.mean(source.predictions == ours.predictions)),
         "accuracy": accuracy,
         "explained_by_rounding": not unexplained,
@@ -175,8 +178,9 @@ def _like(values: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def total_bias(network: Network, population: Population) -> np.ndarray:
-    """Return the sum of the biases of everything that feeds `population`, (neuron,)."""
-    total = np.zeros(population.size)
+    """Return the sum of the biases of everything that feeds `population` and its own, (neuron,)."""
+    own = network.populations[population.name].bias
+    total = np.zeros(population.size) if own is None else np.broadcast_to(own, population.shape).flatten()
     for edge in network.incoming(population.name):
         node = network.nodes[edge.source]
         bias = node.bias if isinstance(node, Linear | SparseLinear | Conv) else None
@@ -192,7 +196,8 @@ class Followed:
     What it fired is too much below `low` - `bound`, and too little above `high` + `bound`. low and high are the
     threshold, except under Reset.SUBTRACT, which doubles it while the membrane is above it: rounding may decide that;
     and where a neuron fires up to `most` times: n spikes need n thresholds, and n + 1 would have brought one more. Of
-    neurons that send their membrane in steps of `payload`, they are between which membranes it is what they sent.
+    neurons that send their membrane in steps of `payload`, they are between which membranes it is what they sent; of
+    those that send its changes, `membrane` is the change, of which less than `least` is not told.
     """
 
     membrane: np.ndarray
@@ -201,6 +206,7 @@ class Followed:
     bound: np.ndarray
     most: int = 1
     payload: float | None = None
+    least: np.ndarray | None = None
 
     def distance(self) -> np.ndarray:
         """Return how far the membrane is from where its decision turns."""
@@ -217,7 +223,8 @@ class Followed:
     def meant(self, fired: float, at: tuple[int, int, int]) -> float:
         """Return what a neuron should have fired where `fired` is a defect."""
         if self.payload is not None:
-            return float(self.membrane[at] // self.payload)
+            least = 0.0 if self.least is None else np.broadcast_to(self.least, self.membrane.shape)[at]
+            return float(self.membrane[at] // self.payload) if abs(self.membrane[at]) >= least else 0.0
         if self.most == 1:
             return 1 - fired
         return float(max(0, self.membrane[at] // (self.low[at] / max(fired, 1))))
@@ -280,9 +287,9 @@ def follow(
     cell = _Cell.of(network.populations[population.name], population)
     fired = _flat(ours.spikes[population.name][:, part]).astype(np.int64)
     shape = drive.shape[1:]
-    i, v, e_i, e_v = (np.zeros(shape) for _ in range(4))
+    i, v, told, e_i, e_v, e_told = (np.zeros(shape) for _ in range(6))
     membrane, low, high, bound = (np.empty(drive.shape) for _ in range(4))
-    kept = Followed(membrane, low, high, bound, cell.most, cell.payload)
+    kept = Followed(membrane, low, high, bound, cell.most, cell.payload, cell.least)
     for step, x in enumerate(drive):
         before = fired[step - 1] if step else np.zeros(shape, np.int64)
         e_i = (cell.alpha + cell.d_alpha) * e_i + cell.d_alpha * np.abs(i) + np.abs(x - rounded[step]) + slack
@@ -291,10 +298,15 @@ def follow(
         v, e_v = cell.reset_at_spike(v, e_v, before)
         kept.low[step], kept.high[step] = cell.thresholds(v, e_v, fired[step])
         e_v = (cell.beta + cell.d_beta) * e_v + cell.d_beta * np.abs(v) + e_i + cell.unit
-        v, e_v = cell.reset_next_step(cell.beta * v + i, e_v, before)
-        kept.membrane[step] = v
+        v, e_v = cell.reset_next_step(cell.beta * v + i + cell.bias, e_v, before)
         times = 2 + np.abs(fired[step]) * (cell.most > 1)
-        kept.bound[step] = e_v + times * cell.d_theta + FLOAT32 * (np.abs(v) + np.abs(i) + cell.theta)
+        kept.membrane[step] = v
+        kept.bound[step] = e_v + times * cell.d_theta + cell.single * (np.abs(v) + np.abs(i) + cell.theta)
+        if cell.least is not None:
+            value = np.maximum(v, 0.0) if cell.firing is Firing.DELTA_RELU else v
+            kept.membrane[step], kept.bound[step] = value - told, kept.bound[step] + e_told
+            sent = cell.told(value - told, fired[step])
+            told, e_told = np.where(sent, value, told), np.where(sent, e_v, e_told)
     return kept
 
 
@@ -320,8 +332,16 @@ def _delivered(
         scaled = _with_weights(node, program.weights(projection))
         drive += apply(node, history.reshape(-1, history.shape[2])).reshape(shape)
         rounded += apply(scaled, seen.reshape(-1, seen.shape[2])).reshape(shape)
-        slack += 1 / population.scale if projection.exponent < 0 else 0.0
-    return drive, rounded + population.constants.values["bias"], slack
+        slack += population.constants.unit * 2.0**population.loihi.activation_shift if _shifted_out(projection) else 0.0
+    own = network.populations[population.name].bias
+    outside = 0.0 if own is None else own.reshape(-1)
+    return drive, rounded + population.constants.values["bias"] - outside, slack
+
+
+def _shifted_out(projection: Projection) -> bool:
+    """Say whether a sum of `projection` may lose bits to its negative exponent."""
+    lost = 1 << max(0, -projection.exponent)
+    return bool(np.any(2 * projection.synapses.mantissa.astype(np.int64) % lost))
 
 
 def dequantized(model: CompiledModel) -> Network:
@@ -362,20 +382,28 @@ def _with_weights(node: Any, values: np.ndarray) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class _Cell:
-    """A population's parameters, () or (neuron,): as meant, and by how much the program's differ."""
+    """A population's parameters, () or (neuron,): as meant, and by how much the program's differ.
+
+    `unit`: what rounding can do to a state in a step; `single`: the relative error of the source's arithmetic. Both are
+    0 for sigma-delta neurons, which only add, and whose numbers single precision holds.
+    """
 
     beta: np.ndarray
     alpha: np.ndarray
+    bias: np.ndarray
     theta: np.ndarray
     reset: Reset
+    firing: Firing
     floor: np.ndarray
     most: int
     payload: float | None
+    least: np.ndarray | None
     d_beta: np.ndarray
     d_alpha: np.ndarray
     d_theta: np.ndarray
     d_floor: np.ndarray
     unit: float
+    single: float
 
     @staticmethod
     def of(node: LIF, population: Population) -> _Cell:
@@ -392,16 +420,20 @@ class _Cell:
         return _Cell(
             beta,
             alpha,
+            np.zeros(()) if node.bias is None else flat(node.bias),
             theta,
             node.reset,
+            node.firing,
             floor,
             population.loihi.most if isinstance(population.neuron, Neuron) else 1,
-            population.payload if silent else None,
+            population.payload if silent or node.firing.tells_changes else None,
+            theta if node.firing.tells_changes else None,
             np.abs(is_value["beta"] - beta),
             np.abs(is_value["alpha"] - alpha),
             np.zeros(()) if silent else np.abs(is_value["threshold"] - theta),
             d_floor,
-            constants.unit,
+            0.0 if node.payload is not None else constants.unit,
+            0.0 if node.payload is not None else FLOAT32,
         )
 
     def reset_at_spike(self, v: np.ndarray, e_v: np.ndarray, fired: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -417,6 +449,11 @@ class _Cell:
 
         Of a neuron that fires several times, they are those of what it fired: its own, and that of one spike more.
         """
+        if self.least is not None and self.payload is not None:
+            low, high = self.payload * fired, self.payload * (fired + 1)
+            low = np.where(fired > 0, np.maximum(low, self.least), np.where(fired < 0, low, -self.least))
+            high = np.where(fired < 0, np.minimum(high, -self.least), np.maximum(high, self.least * (fired == 0)))
+            return low, high
         if self.payload is not None:
             low = np.where(fired <= -self.most, -np.inf, self.payload * fired)
             return low, np.where(fired >= self.most, np.inf, self.payload * (fired + 1))
@@ -426,6 +463,11 @@ class _Cell:
             return np.broadcast_to(self.theta, v.shape), np.broadcast_to(self.theta, v.shape)
         slack = e_v + self.d_theta
         return self.theta * (1 + (v > self.theta + slack)), self.theta * (1 + (v > self.theta - slack))
+
+    def told(self, change: np.ndarray, fired: np.ndarray) -> np.ndarray:
+        """Return which changes were told when the messages `fired` were sent; one below a payload is told as 0."""
+        assert self.payload is not None
+        return (fired != 0) | ((np.abs(change) >= self.theta) & (self.theta < self.payload))
 
     def reset_next_step(self, v: np.ndarray, e_v: np.ndarray, fired: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Apply what a spike of the step before does in this one."""

@@ -66,6 +66,9 @@ def neuron(lif: LIF, shape: Shape, step: float) -> Neuron:
             return Neuron(Record("LIF", {}), (), {}, against)
     if lif.adaptation is not None:
         return Neuron(Record("LIF", {}), (), {}, "its threshold adapts, and no neuron of NIR has such a state")
+    if lif.firing.tells_changes or lif.bias is not None:
+        against = "it sends changes of a value" if lif.firing.tells_changes else "it has a bias that passes no current"
+        return Neuron(Record("LIF", {}), (), {}, f"{against}, and no neuron of NIR does")
     record = _record(lif, shape, step)
     unsaid = _unsaid(lif) if record.kind != "Threshold" else tuple(FIRINGS[f] for f in [lif.firing] if f in FIRINGS)
     return Neuron(record, unsaid, _rounded(lif, record, step))

@@ -98,14 +98,17 @@ def _consistent(node: object) -> bool:
 
 
 def _consistent_neurons(node: LIF) -> bool:
-    arrays = (node.beta, node.threshold, node.alpha, node.gain, node.floor)
+    arrays = (node.beta, node.threshold, node.alpha, node.gain, node.floor, node.bias)
     single = node.firing is Firing.ABOVE or (node.adaptation is None and node.reset is not Reset.SUBTRACT)
     countable = node.firing is not Firing.MULTIPLE or bool(np.all(node.threshold > 0))
     sunk = node.floor is None or not np.any(node.floor > 0)
-    kept = node.firing is not Firing.VALUE or (node.reset is Reset.NONE and node.floor is None)
+    spoken = node.firing is Firing.VALUE or node.firing.tells_changes
+    kept = not spoken or (node.reset is Reset.NONE and node.floor is None)
+    counted = not node.firing.tells_changes or (node.grid is not None and node.payload is not None)
+    whole = node.payload is None or node.payload > 0
     named = isinstance(node.reset, Reset) and isinstance(node.firing, Firing)
     sized = all(array is None or array.shape in ((), node.shape) for array in arrays)
-    return named and sized and single and countable and sunk and kept
+    return named and sized and single and countable and sunk and kept and counted and whole
 
 
 def _not_finite(node: Any) -> list[str]:

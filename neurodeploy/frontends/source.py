@@ -134,6 +134,7 @@ class Machine:
     currents: dict[str, Tensor] = field(default_factory=dict)
     adaptations: dict[str, Tensor] = field(default_factory=dict)
     fired: dict[str, Tensor] = field(default_factory=dict)
+    told: dict[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         nodes = self.network.nodes.items()
@@ -148,6 +149,7 @@ class Machine:
         self.currents = {n: membrane.clone() for n, membrane in self.membranes.items()}
         self.adaptations = {n: membrane.clone() for n, membrane in self.membranes.items()}
         self.fired = {n: membrane.clone() for n, membrane in self.membranes.items()}
+        self.told = {n: membrane.clone() for n, membrane in self.membranes.items()}
         self._before = {
             edge.source: torch.zeros(samples, *self.network.nodes[edge.source].shape, dtype=self.dtype)
             for edge in self.network.edges
@@ -179,18 +181,23 @@ class Machine:
         neuron, membrane = self._neurons[name], self.membranes[name]
         x = sum(terms[1:], start=terms[0]).reshape(membrane.shape) if terms else torch.zeros_like(membrane)
         received = [x] if recurrent is None else [x, recurrent.reshape(membrane.shape)]
-        reset = neuron.fires(membrane) if neuron.adaptation is None else self.fired[name]
+        remembered = neuron.adaptation is not None or neuron.firing.tells_changes
+        reset = self.fired[name] if remembered else neuron.fires(membrane)
         decayed = neuron.beta * membrane if neuron.alpha is None else neuron.alpha * self.currents[name]
         base = sum((x if neuron.gain is None else x * neuron.gain for x in received), start=decayed)
         if neuron.alpha is not None:
             self.currents[name] = base
             base = neuron.beta * membrane + base
+        if neuron.bias is not None:
+            base = base + neuron.bias
         match neuron.reset:
             case Reset.SUBTRACT_NEXT_STEP | Reset.SUBTRACT:
                 base = base - reset * neuron.threshold
             case Reset.ZERO_NEXT_STEP:
                 base = base - reset.clamp(max=1) * base
-        if neuron.adaptation is None:
+        if neuron.firing.tells_changes:
+            spikes, self.told[name] = neuron.changes(base, self.told[name])
+        elif neuron.adaptation is None:
             spikes = neuron.fires(base)
         else:
             decay, strength = neuron.adaptation
@@ -224,6 +231,8 @@ class Parameters:
         self.threshold = _tensor(node.threshold, dtype)
         self.alpha = _optional(node.alpha, dtype)
         self.gain = _optional(node.gain, dtype)
+        self.bias = _optional(node.bias, dtype)
+        self.payload = node.payload or 0.0
         self.adaptation: tuple[Tensor, Tensor] | None = None
         if node.adaptation is not None:
             self.adaptation = (_tensor(node.adaptation.decay, dtype), _tensor(node.adaptation.strength, dtype))
@@ -239,6 +248,14 @@ class Parameters:
                 return membrane
             case Firing.MULTIPLE:
                 return (membrane > 0) * torch.div(membrane, self.threshold, rounding_mode="trunc")
+        raise ValueError(f"{self.firing} depends on more than the membrane")
+
+    def changes(self, membrane: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what `membrane` sends to readers that were told `told`, and what they are told then."""
+        value = membrane.clamp(min=0) if self.firing is Firing.DELTA_RELU else membrane
+        sent = (value - told).abs() >= self.threshold
+        message = torch.floor((value - told) / self.payload) * self.payload
+        return sent * message, torch.where(sent, value, told)
 
 
 def stateless(node: Node, dtype: torch.dtype) -> Map:

@@ -18,6 +18,8 @@ class Readout(StrEnum):
     """argmax over neurons of the number of spikes; the lowest index wins a tie."""
     MEMBRANE_SUM = "membrane_sum"
     """The same of the sum of membranes, of an output that sends them: `nodes.Firing.VALUE`."""
+    LAST_VALUE = "last_value"
+    """The same of the value at the end, of an output that tells its changes, whose sum that is: `Firing.DELTA_RELU`."""
 
 
 @dataclass(frozen=True)

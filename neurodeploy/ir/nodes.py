@@ -46,7 +46,23 @@ class Firing(StrEnum):
     MULTIPLE = "multiple"
     """s = trunc(v / threshold) where v is positive, one graded spike of that value. sinabs' MultiSpike."""
     VALUE = "value"
-    """s = v in every step, a graded spike: a leaky integrator that is read as it is. NIR's LI, CubaLI and I."""
+    """s = v in every step, a graded spike: a leaky integrator that is read as it is. NIR's LI, CubaLI and I, Lava's
+    Sigma."""
+    DELTA = "delta"
+    """Changes of v: with d = v - told, s = floor(d / payload) payload where |d| >= threshold, told becomes v there and
+    stays as it is elsewhere, from 0 on. What the rounding drops is never sent. Lava's Delta."""
+    DELTA_RELU = "delta_relu"
+    """Changes of max(v, 0), otherwise as DELTA. Lava's SigmaDelta."""
+
+    @property
+    def graded(self) -> bool:
+        """Whether a spike carries a number."""
+        return self not in (Firing.ABOVE, Firing.REACHED)
+
+    @property
+    def tells_changes(self) -> bool:
+        """Whether what was sent must be added up to know a value."""
+        return self in (Firing.DELTA, Firing.DELTA_RELU)
 
 
 class InputKind(StrEnum):
@@ -215,15 +231,18 @@ class LIF:
     """A leaky integrate-and-fire population, with a synaptic current when `alpha` is given.
 
         i(t) = alpha i(t-1) + gain x(t)         or  i(t) = gain x(t)  without alpha
-        v(t) = beta v(t-1) + i(t)               then the reset rule of `reset`
+        v(t) = beta v(t-1) + i(t) [+ bias]      then the reset rule of `reset`
         s(t) = [v(t) > threshold]               or what else `firing` says; of VALUE, a threshold says nothing
         v(t) <- max(v(t), floor)                at the end of the step, with `floor`
 
-    beta, alpha, threshold, gain, floor: float64, () or `shape`. Dimensionless membrane units; one step is the network's
-    dt_s; a floor is at most 0.
+    beta, alpha, threshold, gain, floor, bias: float64, () or `shape`. Dimensionless membrane units; one step is the
+    network's dt_s; a floor is at most 0. The biases of maps are part of x(t) and pass through the current, this one
+    does not. alpha = 1 and beta = 0 make a sigma neuron, whose current adds up what it reads.
 
     `grid`: the source counts in integers, and its threshold, weights and biases are whole multiples of this many
     membrane units. A target that counts as the source does keeps unit and integers; None leaves it the choice.
+
+    `payload`: of sigma-delta neurons, what a message of 1 is in membrane units; states count in 64ths of it.
     """
 
     shape: Shape
@@ -236,6 +255,8 @@ class LIF:
     grid: float | None = None
     firing: Firing = Firing.ABOVE
     floor: np.ndarray | None = None
+    bias: np.ndarray | None = None
+    payload: float | None = None
 
     @property
     def size(self) -> int:
@@ -248,12 +269,14 @@ class LIF:
             return f"firing {self.firing.value}"
         if self.floor is not None:
             return "a floor under the membrane"
+        if self.bias is not None:
+            return "a bias that passes no current"
         return f"reset {self.reset.value}" if self.reset is Reset.SUBTRACT_AT_ONCE else None
 
     @property
     def spike_type(self) -> type[np.generic]:
         """The type that holds what a neuron sends in a step."""
-        return np.float64 if self.firing in (Firing.MULTIPLE, Firing.VALUE) else np.uint8
+        return np.float64 if self.firing.graded else np.uint8
 
 
 Map = Linear | SparseLinear | Conv | AveragePool | Reshape | Scale

@@ -78,7 +78,7 @@ class InputPort:
 class Neuron:
     """The integers of one population's neurons; () where all share a value, (neuron,) where they do not.
 
-        u <- wrap24( trunc0(u (4096 - du) / 4096) + (a << 6) + [bias if bias_in_current] )
+        u <- wrap24( trunc0(u (4096 - du) / 4096) + (a << activation_shift) + [bias if bias_in_current] )
         v <- trunc0(v (4096 - dv) / 4096) + u + [bias otherwise]      then the reset rule, then clip to +-(2^23 - 1)
         s <- [v > vth << 6], or what else `firing` says, `most` at most; a membrane's VALUE is v >> payload_shift
         v <- max(v, floor << 6)                               with `floor`, which is at most 0
@@ -87,6 +87,12 @@ class Neuron:
     trunc0 rounds the magnitude down. du in 1..4096 (4096: no synaptic memory), dv in 0..4095, vth in 0..2^17-1, and
     most in 1..255: a neuron that fires several times in a step sends how often as the payload of one graded spike; one
     that sends its membrane has payloads from -most to most, up to 2^23 - 1.
+
+    Activations are shifted by six, as vth is, but for sigma-delta neurons (Lava's Delta, SigmaDelta and Sigma), whose
+    messages have as many bits after the point as their states. Those keep all of u (du = 0) or nothing, and nothing of
+    v (dv = 4096). One that tells changes keeps what it told beside u and v, 0 at first, and with w = v, or max(v, 0):
+
+        s <- (w - told) >> payload_shift and told <- w where |w - told| >= vth << 6, otherwise s <- 0
     """
 
     du: np.ndarray
@@ -100,16 +106,23 @@ class Neuron:
     floor: np.ndarray | None = None
     most: int = 1
     payload_shift: int = 0
+    activation_shift: int = STATE_SHIFT
 
     @property
     def sent_type(self) -> type[np.generic]:
         """The type that holds what it sends in a step."""
-        return np.int32 if self.firing is Firing.VALUE else np.uint8
+        return np.int32 if self.firing is Firing.VALUE or self.firing.tells_changes else np.uint8
+
+    @property
+    def sigma_delta(self) -> bool:
+        """Whether its states are those of Lava's Delta, SigmaDelta and Sigma."""
+        return self.activation_shift != STATE_SHIFT
 
     def constants(self, scale: float) -> Constants:
         """Return the real numbers these integers stand for at `scale` state units per membrane unit."""
         unit = scale * (1 << STATE_SHIFT)
         bias_step = 2.0**self.bias_exponent / unit
+        least = 0.0 if self.sigma_delta else 1 / DECAY_ONE
         values = {
             "beta": 1 - self.dv / DECAY_ONE,
             "alpha": 1 - self.du / DECAY_ONE,
@@ -117,8 +130,8 @@ class Neuron:
             "bias": self.bias_mantissa * bias_step,
         }
         grids = {
-            "beta": Grid(1 / DECAY_ONE, 1 / DECAY_ONE, 1.0),
-            "alpha": Grid(1 / DECAY_ONE, 0.0, 1 - 1 / DECAY_ONE),
+            "beta": Grid(1 / DECAY_ONE, least, 1.0),
+            "alpha": Grid(1 / DECAY_ONE, 0.0, 1 - least),
             "threshold": Grid(1 / scale, -inf, inf),
             "bias": Grid(bias_step, -inf, inf),
         }
@@ -127,8 +140,8 @@ class Neuron:
         return Constants(values, grids, 1 / unit)
 
     def weight_step(self, projection: Projection) -> np.ndarray:
-        """Return how many state units the mantissa 1 of `projection` is: no low bit, hence the factor two."""
-        return np.asarray(2.0 ** (1 + projection.exponent))
+        """Return what the mantissa 1 of `projection` is in 64 state units: no low bit, hence the factor two."""
+        return np.asarray(2.0 ** (1 + projection.exponent + self.activation_shift - STATE_SHIFT))
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,7 +227,7 @@ class Population:
     @property
     def payload(self) -> float:
         """What a payload of 1 stands for: a spike, or so many membrane units."""
-        if self.neuron.firing is not Firing.VALUE:
+        if not (self.neuron.firing is Firing.VALUE or self.neuron.firing.tells_changes):
             return 1.0
         return float(2.0**self.loihi.payload_shift / (self.scale * (1 << STATE_SHIFT)))
 

@@ -66,8 +66,10 @@ class Layer(nn.Module):
         super().__init__()
         self.name = name
         self.neuron: LIF = network.populations[name]
-        if self.neuron.firing in (Firing.MULTIPLE, Firing.VALUE):
+        if self.neuron.firing.graded:
             raise _unlearnable(network, name, "its neurons send graded spikes")
+        if self.neuron.bias is not None:
+            raise _unlearnable(network, name, "its neurons have a bias of their own")
         self.source, path, self.recurrent_map = _way(network, name)
         weighted = [at for at in path if isinstance(network.nodes[at], Linear | Conv)]
         if len(weighted) != 1:

@@ -18,7 +18,7 @@ import numpy as np
 
 from neurodeploy.errors import Finding, UnsupportedError, UsageError, raise_all
 from neurodeploy.ir.network import Edge, Network
-from neurodeploy.ir.nodes import LIF, Firing, Input, InputKind, Linear
+from neurodeploy.ir.nodes import LIF, Input, InputKind, Linear
 from neurodeploy.ir.onchip import (
     DECOLLE,
     EPROP,
@@ -220,8 +220,7 @@ def chain(network: Network, plastic: tuple[str, ...]) -> Network:
     if not isinstance(node, LIF):
         return network
     nodes = {name: each for name, each in network.nodes.items() if name in inside}
-    graded = node.firing in (Firing.MULTIPLE, Firing.VALUE)
-    kind = InputKind.GRADED if graded else InputKind.SPIKES
+    kind = InputKind.GRADED if node.firing.graded else InputKind.SPIKES
     nodes[before] = Input(node.shape, kind)
     return replace(network, nodes=nodes, edges=edges, input=before, deviations=())
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from neurodeploy.errors import Finding, UnsupportedError, raise_all
 from neurodeploy.ir.network import Edge, Network
-from neurodeploy.ir.nodes import LIF, Conv, Firing, InputKind, MaxPool, Reset
+from neurodeploy.ir.nodes import LIF, Conv, InputKind, MaxPool, Reset
 from neurodeploy.lowering.rewiring import exchange
 
 
@@ -39,7 +39,7 @@ def _reads_spikes(network: Network, name: str) -> bool:
     if sources[0] == network.input:
         return network.input_node.kind is InputKind.SPIKES
     if isinstance(node, LIF):
-        return node.firing not in (Firing.MULTIPLE, Firing.VALUE)
+        return not node.firing.graded
     return isinstance(node, MaxPool) and _reads_spikes(network, sources[0])
 
 

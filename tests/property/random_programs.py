@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from neurodeploy.ir.nodes import Conv, Firing, InputKind, Reset
 from neurodeploy.ir.program import (
+    DECAY_ONE,
+    STATE_SHIFT,
     ConvSynapses,
     DenseSynapses,
     InputPort,
@@ -23,7 +25,10 @@ HIGHEST_PAYLOAD = 20
 
 
 def neuron(rng: np.random.Generator, size: int, reset: Reset, vth: int = 400, values: bool = True) -> Neuron:
-    """Return random registers, per neuron or shared, over their whole ranges up to `vth`, half of them with a floor."""
+    """Return random registers, per neuron or shared, over their whole ranges up to `vth`, half of them with a floor.
+
+    Those that never reset send their membrane or its changes half of the time, if `values` may be sent.
+    """
     shape = size if rng.random() < 0.5 else ()
 
     def draw(low: int, high: int) -> np.ndarray:
@@ -36,6 +41,11 @@ def neuron(rng: np.random.Generator, size: int, reset: Reset, vth: int = 400, va
     most = int(rng.choice([2, 5])) if firing is Firing.MULTIPLE else 1
     floor = draw(-vth, 1) if rng.random() < 0.5 else None
     if values and reset is Reset.NONE and rng.random() < 0.5:
+        if rng.random() < 0.5:
+            firing, shift = list(Firing)[-1 - rng.integers(2)], int(rng.choice([0, 2, 5]))
+            adds = np.asarray(rng.choice([0, DECAY_ONE]), np.int32), np.asarray(DECAY_ONE, np.int32)
+            changes = (firing, None, 1 << 18, STATE_SHIFT, shift)
+            return Neuron(*adds, np.asarray(registers[2] // 8, np.int32), bias, exponent, reset, False, *changes)
         shift = int(rng.integers(4, 18))
         return Neuron(*registers, bias, exponent, reset, in_current, Firing.VALUE, None, 5, shift)
     return Neuron(*registers, bias, exponent, reset, in_current, firing, floor, most)

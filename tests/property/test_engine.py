@@ -13,7 +13,17 @@ from neurodeploy.engine.fast import fits_kernels, run_fast
 from neurodeploy.engine.reference import WRAP, State, decay, neuron_step, run_reference, saturate, wrap
 from neurodeploy.evaluation.activity import count
 from neurodeploy.ir.nodes import Firing, InputKind, Reset
-from neurodeploy.ir.program import STATE_MAX, DenseSynapses, InputPort, Neuron, Population, Program, Projection
+from neurodeploy.ir.program import (
+    DECAY_ONE,
+    STATE_MAX,
+    STATE_SHIFT,
+    DenseSynapses,
+    InputPort,
+    Neuron,
+    Population,
+    Program,
+    Projection,
+)
 from tests.property.random_programs import payload, programs
 
 
@@ -146,6 +156,29 @@ def test_every_firing_by_hand(firing: Firing, most: int, reset: Reset, fired: li
         spikes.append(int(neuron_step(cell, state, np.array([activation]))[0]))
         voltages.append(int(state.v[0]) // 64)
     assert (spikes, voltages) == (fired, membranes)
+
+
+def test_changes_too_large_for_the_kernels_are_left_to_the_reference() -> None:
+    """A value that jumps by all of the state, read by 300 synapses of the largest weight, needs 36 bits."""
+    adds, none = np.zeros((), np.int32), np.asarray(DECAY_ONE, np.int32)
+    registers = (adds, none, np.ones((), np.int32), np.zeros((), np.int32), 0, Reset.NONE, False)
+    cell = Neuron(*registers, Firing.DELTA, None, 1 << 18, STATE_SHIFT, 12)
+    reader = replace(cell, activation_shift=0)
+    each, all_of_them = np.eye(300, dtype=np.int8), np.full((2, 300), 127, np.int8)
+    net = Program(
+        InputPort("in", (300,), InputKind.GRADED, 1.0, 11, -2000, 2000),
+        (Population("a", (300,), cell, 1, 1.0), Population("b", (2,), reader, 2, 1.0)),
+        (
+            Projection("in->a", "in", "a", DenseSynapses(each), -1),
+            Projection("a->b", "a", "b", DenseSynapses(all_of_them)),
+        ),
+        "b",
+    )
+    small, large = (np.full((4, 2, 300), n, np.int32) * np.array([1, -1, 0, 1])[:, None, None] for n in (1, 2000))
+    for x, executor in ((small, "engine (numba)"), (large, "engine (reference)")):
+        slow, fast = run_reference(net, x), run_fast(net, x, record_states=True)
+        assert fast.executor == executor
+        np.testing.assert_array_equal(fast.voltages["b"], slow.voltages["b"])
 
 
 def test_the_wrap_of_a_large_current_is_the_same_in_kernels_and_reference() -> None:

@@ -151,6 +151,7 @@ def neurons(
         firing=neuron.firing,
         most=neuron.most,
         payload_shift=neuron.payload_shift,
+        activation_shift=neuron.activation_shift,
         floor=None if neuron.floor is None else _per_neuron(population, neuron.floor),
         period=None if schedule is None else schedule.period,
         first_step=1 + population.latency_steps,

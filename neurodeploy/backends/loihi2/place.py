@@ -28,6 +28,13 @@ WORDS = {
 }
 
 
+OTHERWISE = {
+    Firing.MULTIPLE: "read the network with --semantics firing=above",
+    Firing.VALUE: "let neurons that fire stand there",
+}
+"""What else to do where a chip's spikes carry no number."""
+
+
 def place(program: Program, profile: HardwareProfile) -> Placement:
     """Return a placement of `program` on the cores of `profile`.
 
@@ -65,15 +72,14 @@ def _unsent(program: Program, profile: HardwareProfile) -> list[Finding]:
     """Say whose graded spikes the chip cannot send."""
     findings = []
     for population in program.populations:
+        firing = population.loihi.firing
         read = any(projection.source == population.name for projection in program.projections)
-        graded = population.loihi.most > 1 and (read or population.loihi.firing is not Firing.VALUE)
+        graded = population.loihi.most > 1 and (read or firing is not Firing.VALUE)
         bits = population.loihi.most.bit_length() if graded else 0
         if bits and bits > (carried := int(profile.value("numeric.graded_payload_bits"))):
             why = f"spikes carry {carried} bits      ({profile.id}: numeric.graded_payload_bits)"
-            single = "read the network with --semantics firing=above"
-            silent = population.loihi.firing is Firing.VALUE
-            fix = f"compile for loihi2-sim, or {'let neurons that fire stand there' if silent else single}"
-            what = f"its neurons send graded spikes of {bits} bits: {population.loihi.firing.value}"
+            fix = f"compile for loihi2-sim, or {OTHERWISE.get(firing, 'train with neurons that fire')}"
+            what = f"its neurons send graded spikes of {bits} bits: {firing.value}"
             findings.append(Finding("ND148", population.name, what, why, fix))
     return findings
 

@@ -64,6 +64,8 @@ CALIBRATION_MARGIN = 2.0
 USUAL_MOST = 15
 """Spikes of a neuron in a step when there are no calibration data: 4 bits of payload."""
 MOST_SPIKES = 255
+CHANGE_MAX = 1 << 18
+"""The largest payload of a sigma-delta neuron: two 24-bit states apart, six bits cut off."""
 
 
 def quantize(network: Network, ranges: dict[str, Ranges] | None = None) -> Program:
@@ -84,8 +86,10 @@ def quantize(network: Network, ranges: dict[str, Ranges] | None = None) -> Progr
     for name, node in network.populations.items():
         feeds = feeds_of(network, name, port, sent)
         bias = total_bias(node, feeds)
+        shift = STATE_SHIFT
         if node.grid is not None:
-            scale, recorded = 1 / node.grid, []
+            scale, shift, recorded = *_kept_units(node, node.grid, feeds), []
+            deviations += _room_deviation(network, name, scale, max(worst_case(node, feeds, bias)), ranges)
         else:
             chosen = choose_scale(node, feeds, bias, ranges[name] if ranges else None, most[name])
             if chosen is None:
@@ -95,16 +99,19 @@ def quantize(network: Network, ranges: dict[str, Ranges] | None = None) -> Progr
             recorded = _headroom_deviation(network, name, scale, headroom, ranges)
         recorded += _most_deviation(network, name, most[name], ranges)
         neuron, rounding = _neuron(network, name, node, bias, scale, most[name])
+        neuron = replace(neuron, activation_shift=shift)
         recorded += rounding
-        if node.firing is Firing.VALUE:
+        if node.firing.tells_changes:
+            neuron = replace(neuron, most=CHANGE_MAX, payload_shift=STATE_SHIFT)
+        elif node.firing is Firing.VALUE:
             neuron, rounding = _sending(network, name, neuron, scale, worst_case(node, feeds, bias)[1], ranges)
             recorded += rounding
         populations.append(Population(name, node.shape, neuron, latency[name], scale))
-        if node.firing is Firing.VALUE:
+        if node.firing is Firing.VALUE or node.firing.tells_changes:
             payload = populations[-1].payload
             sent[name] = Sent(-neuron.most * payload, neuron.most * payload, payload)
         for feed in feeds:
-            projection, rounding = _projection(network, feed, name, scale, node.grid is not None)
+            projection, rounding = _projection(network, feed, populations[-1], node.grid is not None)
             projections.append(projection)
             recorded += rounding
         if node.grid is None:
@@ -182,6 +189,17 @@ class Headroom:
     safe: bool
 
 
+def _kept_units(node: LIF, grid: float, feeds: list[Feed]) -> tuple[float, int]:
+    """Return the scale of a population that keeps its source's integers, and by how many bits activations are shifted.
+
+    Its weights count in `grid`, and so do activations, but those of changes in as much finer steps as their payloads.
+    States count in 64ths of `grid`, or of the payload of sigma-delta neurons.
+    """
+    read = min((feed.payload for feed in feeds if feed.changes), default=1.0)
+    scale = 1 / (grid if node.payload is None else node.payload)
+    return scale, STATE_SHIFT + round(log2(grid * read * scale))
+
+
 def _most_spikes(node: LIF, ranges: Ranges | None) -> int:
     """Return how many spikes a neuron may send in a step: twice those seen, rounded up to a whole number of bits."""
     if node.firing is not Firing.MULTIPLE:
@@ -230,18 +248,19 @@ def _neuron(
     network: Network, name: str, node: LIF, bias: np.ndarray, scale: float, most: int
 ) -> tuple[Neuron, list[Deviation]]:
     """Round one population's parameters; the deviations say by how much."""
-    dv = _integers(DECAY_ONE * (1 - _flat(node.beta)), 0, DECAY_ONE - 1)
+    least = 0 if node.payload is not None else 1
+    dv = _integers(DECAY_ONE * (1 - _flat(node.beta)), 0, DECAY_ONE - least)
     alpha = np.zeros(()) if node.alpha is None else _flat(node.alpha)
-    du = _integers(DECAY_ONE * (1 - alpha), 1, DECAY_ONE)
-    vth = _integers(_flat(node.threshold) * scale, 1, VTH_MAX)
+    du = _integers(DECAY_ONE * (1 - alpha), least, DECAY_ONE)
+    vth = _integers(_flat(node.threshold) * scale, least, VTH_MAX)
     bias_units = bias * scale * (1 << STATE_SHIFT)
     largest = float(np.abs(bias_units).max(initial=0))
     exponent = max(0, ceil(log2(largest / BIAS_MANTISSA_MAX))) if largest > BIAS_MANTISSA_MAX else 0
-    exponent = exponent if node.grid is None else STATE_SHIFT
+    exponent = exponent if node.grid is None else STATE_SHIFT + round(log2(node.grid * scale))
     mantissa = _integers(bias_units / 2**exponent, -BIAS_MANTISSA_MAX, BIAS_MANTISSA_MAX)
     lowest = np.zeros(()) if node.floor is None else _flat(node.floor)
     floor = None if node.floor is None else _integers(lowest * scale, -FLOOR_MAX, 0)
-    in_current = node.alpha is not None
+    in_current = node.alpha is not None and node.bias is None
     neuron = Neuron(du, dv, vth, mantissa, exponent, node.reset, in_current, node.firing, floor, most)
     errors = (
         ("ND202", "membrane decay", np.abs((DECAY_ONE - dv) / DECAY_ONE - _flat(node.beta)), "fraction per step"),
@@ -287,20 +306,19 @@ def _flat(parameter: np.ndarray) -> np.ndarray:
     return parameter.reshape(-1) if parameter.ndim else parameter
 
 
-def _projection(
-    network: Network, feed: Feed, target: str, scale: float, kept: bool
-) -> tuple[Projection, list[Deviation]]:
+def _projection(network: Network, feed: Feed, target: Population, kept: bool) -> tuple[Projection, list[Deviation]]:
     """Round one map's weights to mantissas at the smallest exponent that holds the largest of them."""
     least = MANTISSA_MIN if kept else -MANTISSA_MAX
-    exponent = 0 if isinstance(feed.node, Conv) else _exponent(weights_of(feed.node) * feed.payload * scale, least)
-    unit = 2.0 ** (1 + exponent) / (scale * feed.payload)
+    units = feed.payload * target.scale * 2.0 ** (STATE_SHIFT - target.loihi.activation_shift)
+    exponent = 0 if isinstance(feed.node, Conv) else _exponent(weights_of(feed.node) * units, least)
+    unit = 2.0 ** (1 + exponent) / units
     synapses, error = _round(feed.node, unit, least)
     place = network.place(feed.name)
     deviations = [Deviation("ND201", place, "weights rounded to 8 bits", Change.ROUNDING, error, "weight")]
     if exponent < 0 and np.any(2 * synapses.mantissa.astype(np.int32) % (1 << -exponent)):
         what = f"sums shifted right by {-exponent} bits"
-        deviations.append(Deviation("ND207", place, what, Change.ROUNDING, 1 / scale, "membrane units per step"))
-    projection = Projection(feed.name, feed.source, target, synapses, exponent, feed.recurrent)
+        deviations.append(Deviation("ND207", place, what, Change.ROUNDING, 1 / target.scale, "membrane units per step"))
+    projection = Projection(feed.name, feed.source, target.name, synapses, exponent, feed.recurrent)
     return projection, deviations if error else deviations[1:]
 
 
@@ -336,6 +354,19 @@ def _headroom_deviation(
     seen = f"{ranges[name].voltage:.3g} reached on calibration data" if ranges else "no calibration data given"
     what = f"the membrane saturates at {room:.3g} membrane units; worst case {headroom.voltage:.3g}, {seen}"
     return [Deviation("ND210", network.place(name), what, Change.ROUNDING, headroom.voltage, "membrane units")]
+
+
+def _room_deviation(
+    network: Network, name: str, scale: float, worst: float, ranges: dict[str, Ranges] | None
+) -> list[Deviation]:
+    """Say of sigma-delta neurons, whose source has wider states, when theirs may not be wide enough."""
+    room = STATE_MAX / (1 << STATE_SHIFT) / scale
+    reached = max(ranges[name].current, ranges[name].voltage) if ranges else inf
+    if network.populations[name].payload is None or min(worst, CALIBRATION_MARGIN * reached) <= room:
+        return []
+    seen = f"{reached:.3g} reached on calibration data" if ranges else "no calibration data given"
+    what = f"states hold up to {room:.3g} membrane units, and nothing bounds a sum of changes; {seen}"
+    return [Deviation("ND210", network.place(name), what, Change.ROUNDING)]
 
 
 def _most_deviation(network: Network, name: str, most: int, ranges: dict[str, Ranges] | None) -> list[Deviation]:

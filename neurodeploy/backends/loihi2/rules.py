@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from neurodeploy.backends.feeds import LinearMap
 from neurodeploy.backends.structure import paths_have_equal_length, thresholds_do_not_adapt
 from neurodeploy.errors import Finding
 from neurodeploy.ir.network import Network
@@ -18,7 +19,7 @@ from neurodeploy.ir.nodes import Conv, Firing
 def thresholds_are_positive(network: Network) -> Iterator[Finding]:
     """vth is an unsigned 17-bit number."""
     for name, node in network.populations.items():
-        if np.any(node.threshold <= 0):
+        if np.any(node.threshold < 0 if node.firing.tells_changes else node.threshold <= 0):
             yield Finding(
                 "ND140",
                 network.place(name),
@@ -62,12 +63,23 @@ def membranes_are_read_later(network: Network) -> Iterator[Finding]:
         maps = {edge.target for edge in network.outgoing(name)}
         readers = {edge.target for each in maps for edge in network.outgoing(each)}
         back = [reader for reader in readers if order[reader] <= order[name]]
-        if node.firing is Firing.VALUE and back:
+        if (node.firing is Firing.VALUE or node.firing.tells_changes) and back:
             what, why = (
                 f"its membrane is read by {', '.join(sorted(back))} a step late",
                 "its unit is not known there yet",
             )
             yield Finding("ND149", network.place(name), what, why, "let neurons that fire feed back")
+
+
+def biases_take_one_way(network: Network) -> Iterator[Finding]:
+    """A bias is added to the current or to the membrane."""
+    for name, node in network.populations.items():
+        if node.bias is None or node.alpha is None:
+            continue
+        maps = [network.nodes[edge.source] for edge in network.incoming(name)]
+        if any(isinstance(each, LinearMap) and each.bias is not None and np.any(each.bias) for each in maps):
+            what, why = "a bias of its current and one of its membrane", "a neuron adds its bias to one of both"
+            yield Finding("ND139", network.place(name), what, why, "train with biases in its layers alone")
 
 
 RULES = (
@@ -77,6 +89,7 @@ RULES = (
     paths_have_equal_length,
     convolutions_are_at_most_two_dimensional,
     membranes_are_read_later,
+    biases_take_one_way,
 )
 
 

@@ -83,6 +83,14 @@ def neurons_fire_once_and_sink(network: Network) -> Iterator[Finding]:
             )
             fix = "train with neurons that fire once a step, or compile for Loihi 2"
             yield Finding("ND157", network.place(name), what, why, fix)
+        if node.firing.tells_changes:
+            what, why = "sends changes of a value", "spikes are all that a machine sends, and none is graded"
+            fix = "train with neurons that fire, or compile for Loihi 2"
+            yield Finding("ND157", network.place(name), what, why, fix)
+        if node.bias is not None and node.alpha is not None:
+            what, why = "a bias that passes no current", "the bias of a cell is spikes of a source, as any input is"
+            fix = "train without a synaptic current or a bias, or compile for Loihi 2"
+            yield Finding("ND157", network.place(name), what, why, fix)
         if node.floor is not None:
             what, why = f"a floor of {float(node.floor.min()):g} under the membrane", "no PyNN cell has one"
             yield Finding(

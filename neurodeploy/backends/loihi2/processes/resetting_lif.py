@@ -17,7 +17,7 @@ from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
 from neurodeploy.backends.loihi2.recording import Recording
 from neurodeploy.ir.nodes import Firing, Reset
-from neurodeploy.ir.program import DECAY_ONE
+from neurodeploy.ir.program import DECAY_ONE, STATE_SHIFT
 
 
 class ResettingLIF(AbstractProcess):
@@ -32,6 +32,9 @@ class ResettingLIF(AbstractProcess):
         "reached"              s_out = [v >= vth]
         "multiple"             s_out = min(trunc(v / vth), most) where v is positive: graded spikes
         "value"                s_out = v >> payload_shift, from -most to most (in floating point, v): graded spikes
+        "delta"                with d = v - told: s_out = d >> payload_shift (in floating point, d) where |d| >= vth,
+                               and told = v there; told begins as 0 (what stock Delta does)
+        "delta_relu"           the same of max(v, 0) (what stock SigmaDelta does)
 
         reset "none"           v as it is
         "zero"                 v = 0 where s_out (what stock LIF does)
@@ -50,9 +53,11 @@ class ResettingLIF(AbstractProcess):
         bias_exp: exponent of the bias in fixed point.
         bias_in_current: whether the bias enters u instead of v.
         reset: one of the six rules.
-        firing: one of the four; "value" with reset "none" and no floor.
+        firing: one of the six; "value" and both of "delta" with reset "none" and no floor.
         most: spikes a neuron sends in one step; connections after it take graded spikes where that is more than one.
         floor: at most 0, one value or one per neuron; None for none.
+        payload_shift: see firing.
+        activation_shift: by how many bits fixed-point activations are shifted left, instead of 6.
         period: time steps from one sample to the next; None for one endless sample.
         first_step: the time step (counted from 1) in which the first sample starts.
         active_steps: steps of a sample; None for `period`.
@@ -76,6 +81,7 @@ class ResettingLIF(AbstractProcess):
         most: int = 1,
         floor: float | np.ndarray | None = None,
         payload_shift: int = 0,
+        activation_shift: int = STATE_SHIFT,
         period: int | None = None,
         first_step: int = 1,
         active_steps: int | None = None,
@@ -88,6 +94,7 @@ class ResettingLIF(AbstractProcess):
             firing=Firing(firing),
             most=most,
             payload_shift=payload_shift,
+            activation_shift=activation_shift,
             floor=None if floor is None else np.broadcast_to(floor, shape),
             period=period,
             first_step=first_step,
@@ -146,10 +153,12 @@ class AbstractPyResettingLIFModel(AbstractPySampledModel):
         self.fires: Firing = proc_params["firing"]
         self.most: int = proc_params["most"]
         self.payload_shift: int = proc_params["payload_shift"]
+        self.activation_shift: int = proc_params["activation_shift"]
         self.floor: np.ndarray | None = proc_params["floor"]
         self.bias_in_current: bool = proc_params["bias_in_current"]
         self.recording: Recording | None = proc_params.get("recording")
         self.decided_at: np.ndarray = np.zeros(0)
+        self.known: np.ndarray = np.zeros((), np.int64)
 
     def threshold(self) -> np.ndarray:
         """Return the threshold in the unit of v."""
@@ -162,6 +171,10 @@ class AbstractPyResettingLIFModel(AbstractPySampledModel):
     @abstractmethod
     def value(self) -> np.ndarray:
         """Return the membrane as a graded spike."""
+
+    @abstractmethod
+    def message(self, change: np.ndarray) -> np.ndarray:
+        """Return a change of the membrane as a graded spike."""
 
     @abstractmethod
     def saturate(self, v: np.ndarray) -> np.ndarray:
@@ -182,12 +195,13 @@ class AbstractPyResettingLIFModel(AbstractPySampledModel):
         if local_step is None or local_step == 0:
             self.u[:] = 0
             self.v[:] = 0
+            self.known = np.zeros_like(self.v)
         return np.zeros(self.v.shape, np.int64) if local_step is None else self.step(activation)
 
     def step(self, activation: np.ndarray) -> np.ndarray:
         """Update u and v, and return the spikes; `decided_at` is v as it was compared with the threshold."""
         theta = self.threshold()
-        fired_before = self.fired(theta)
+        fired_before = np.zeros(()) if self.fires.tells_changes else self.fired(theta)
         updated = self.integrate(activation)
         if self.reset is Reset.ZERO_NEXT_STEP:
             updated = np.where(fired_before > 0, 0, updated)
@@ -195,7 +209,7 @@ class AbstractPyResettingLIFModel(AbstractPySampledModel):
             updated = updated - fired_before * theta
         self.v[:] = self.saturate(updated)
         self.decided_at = self.v.copy()
-        spikes = self.fired(theta)
+        spikes = self.tell(theta) if self.fires.tells_changes else self.fired(theta)
         if self.reset is Reset.ZERO:
             self.v[spikes > 0] = 0
         elif self.reset is Reset.SUBTRACT:
@@ -216,6 +230,14 @@ class AbstractPyResettingLIFModel(AbstractPySampledModel):
             return self.value()
         return np.minimum(np.maximum(self.v, 0) // theta, self.most).astype(np.int64)
 
+    def tell(self, theta: np.ndarray) -> np.ndarray:
+        """Return what is sent of the membrane's changes, and keep what was told."""
+        value = np.maximum(self.v, 0) if self.fires is Firing.DELTA_RELU else self.v
+        change = value - self.known
+        sent = np.abs(change) >= theta
+        self.known = np.where(sent, value, self.known)
+        return np.where(sent, self.message(change), 0)
+
 
 class AbstractPyResettingLIFModelFloat(AbstractPyResettingLIFModel):
     """Double precision; the membrane is unbounded."""
@@ -235,6 +257,9 @@ class AbstractPyResettingLIFModelFloat(AbstractPyResettingLIFModel):
 
     def value(self) -> np.ndarray:
         return self.v.copy()
+
+    def message(self, change: np.ndarray) -> np.ndarray:
+        return change
 
     def saturate(self, v: np.ndarray) -> np.ndarray:
         return v
@@ -280,12 +305,15 @@ class AbstractPyResettingLIFModelFixed(AbstractPyResettingLIFModel):
     def value(self) -> np.ndarray:
         return np.clip(self.v >> self.payload_shift, -self.most, self.most)
 
+    def message(self, change: np.ndarray) -> np.ndarray:
+        return change >> self.payload_shift
+
     def saturate(self, v: np.ndarray) -> np.ndarray:
         return np.clip(v, 1 - self.STATE_HALF, self.STATE_HALF - 1)
 
     def integrate(self, activation: np.ndarray) -> np.ndarray:
         bias = self.bias()
-        u = decayed(self.u, self.du + self.DU_OFFSET) + (activation.astype(np.int64) << self.ALIGN_BITS)
+        u = decayed(self.u, self.du + self.DU_OFFSET) + (activation.astype(np.int64) << self.activation_shift)
         if self.bias_in_current:
             u = u + bias
         self.u[:] = self.wrapped(u)
