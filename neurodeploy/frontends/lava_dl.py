@@ -1,17 +1,14 @@
 """lava-dl's .net files to a `Network`: the integers that netx would give to Lava's processes, in their own unit.
 
-    u(t) = u(t-1) (4096 - iDecay) / 4096 + weight s(t)
-    v(t) = v(t-1) (4096 - vDecay) / 4096 + u(t) + bias          s(t) = [v(t) > vThMant], and v is zero in that step
-
-One membrane unit is one unit of the file's weights (`LIF.grid` is 1). Read as netx 0.6.0 does, without it: kernels are
-correlated, (channel, y, x) is flattened in this order, a recurrent synapse takes a step, what a neuron sends waits for
-its delay, weights of both signs are kept within -256 and 254. Where netx drops what it does not know, or cuts off what
-does not fit, this refuses or records.
+Read as netx 0.6.0 does, without it: kernels are correlated, (channel, y, x) is flattened in this order, a recurrent
+synapse takes a step, what a neuron sends waits for its delay, weights of both signs are kept within -256 and 254. Where
+netx drops what it does not know, or cuts off what does not fit, this refuses or records. `stored_neurons.py` says what
+the neurons compute.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -29,12 +26,21 @@ from neurodeploy.frontends.stored_maps import (
     misfit,
     window_of,
 )
-from neurodeploy.ir.network import Edge, Network
-from neurodeploy.ir.nodes import LIF, Conv, Input, InputKind, Linear, Node, Reset, Shape, SparseLinear
-from neurodeploy.ir.program import DECAY_ONE
+from neurodeploy.frontends.stored_neurons import (
+    NEUTRAL,
+    REGISTERS,
+    SDNN,
+    entry_of,
+    lost,
+    neurons_of,
+    remembers,
+    sigma_delta_misfits,
+    unit_of,
+    unread_neurons,
+)
+from neurodeploy.ir.network import Edge, Network, Readout
+from neurodeploy.ir.nodes import LIF, Conv, Firing, Input, InputKind, Linear, Node, Reset, Shape, SparseLinear
 
-CUBA = ("CUBA", "LOIHI")
-"""The neuron that is read, by its name in SLAYER and in its predecessor."""
 FIELDS: dict[str, set[str]] = {
     "input": {"weight", "bias"},
     "conv": {"weight", "bias", "delay", "stride", "padding", "dilation", "groups"},
@@ -46,22 +52,13 @@ FIELDS: dict[str, set[str]] = {
 """The blocks that are read, and what is read of them beside their shape and neurons."""
 IMPLIED = {"shape", "inFeatures", "outFeatures", "inChannels", "outChannels", "kernelSize"}
 """What the arrays say again, of any block."""
-REGISTERS = {"type", "vThMant", "iDecay", "vDecay", "theta", "tauRho", "scaleRho"}
-"""Of neurons; the last three say how they were trained."""
-NEUTRAL = {"refDelay": 1, "gradedSpike": 0, "wgtExp": 0, "weight_exp": 0, "messageBits": 0}
-"""Registers that netx does not read, or not for these neurons, and the only value at which that changes nothing."""
 UNREAD = {
     "average": "it averages the spikes of several neurons, and a decision here counts those of each",
     "dense_comp": "its weights are complex numbers",
-    "SDNN": "sigma-delta neurons send changes of a value as graded spikes, and no neuron here sends more than 0 or 1",
 }
 """Why some are not read."""
 MIXED_MIN, MIXED_MAX = -256, 254
 """Where netx clips weights of both signs (netx/utils.py: optimize_weight_bits)."""
-INPUT_WEIGHT = 64
-"""Of a block of type input that does not say (netx/hdf5.py: create_input)."""
-BIAS_MIN, BIAS_MAX = -4096, 4095
-"""Of the 13 bits through which values enter a block of type input."""
 LONGEST_DELAY = 62
 """Of SLAYER's delays; netx clamps those beyond (netx/hdf5.py: create_dense)."""
 
@@ -78,6 +75,7 @@ def network_of(tree: Tree, file: str, example_shape: Shape | None = None) -> Net
     """
     layers = layers_of(tree, file)
     raise_all(UnsupportedError, [finding for layer in layers for finding in _unsupported(layer)])
+    raise_all(UnsupportedError, sigma_delta_misfits(layers))
     chain = _Chain(layers[0], example_shape)
     for number, layer in enumerate(layers):
         chain.append(str(number), layer)
@@ -86,28 +84,22 @@ def network_of(tree: Tree, file: str, example_shape: Shape | None = None) -> Net
 
 def _unsupported(layer: StoredLayer) -> list[Finding]:
     """Return a finding for everything in `layer` that would be lost."""
-    fix = "leave it out of the network, or run it with netx"
-
-    def lost(what: str, why: str) -> Finding:
-        return Finding("ND046", layer.name, what, why, fix)
-
     if layer.kind not in FIELDS:
         why = UNREAD.get(layer.kind, f"read are blocks of type {', '.join(FIELDS)}")
-        return [lost(f"a block of type {layer.kind}", why)]
-    findings = []
-    neuron = layer.text("neuron/type")
-    if (neuron not in CUBA and layer.kind not in ("flatten", "input")) or neuron not in (*CUBA, None):
-        why = UNREAD.get(neuron or "", "read are CUBA neurons, and a decision is what they fire")
-        findings.append(lost(f"a layer of {neuron or 'no'} neurons", why))
-    known = FIELDS[layer.kind] | IMPLIED | {f"neuron/{name}" for name in REGISTERS | NEUTRAL.keys()}
-    for field in sorted(layer.fields.keys() - known) if not findings else ():
-        findings.append(lost(f"the field {field}", "what it means for a block of this type is not known"))
-    for name, value in NEUTRAL.items():
-        if f"neuron/{name}" in layer.fields and (stored := layer.integer(f"neuron/{name}")) != value:
-            findings.append(lost(f"{name} {stored}", f"netx takes every network as if it were {value}"))
-    if _delayed(layer) and (layer.kind != "dense" or biases_of(layer, prod(declared(layer))) is not None):
-        what = f"delays of a {layer.kind} block{' with biases' if layer.kind == 'dense' else ''}"
+        return [lost(layer, f"a block of type {layer.kind}", why)]
+    findings = unread_neurons(layer)
+    neuron = layer.text("neuron/type") or ""
+    if findings and neuron not in REGISTERS:
+        return findings
+    registers = REGISTERS.get(neuron, set()) | NEUTRAL.keys()
+    known = FIELDS[layer.kind] | IMPLIED | {f"neuron/{name}" for name in registers}
+    for field in sorted(layer.fields.keys() - known):
+        findings.append(lost(layer, f"the field {field}", "what it means for a block of this type is not known"))
+    biased = biases_of(layer, prod(declared(layer))) is not None if layer.kind == "dense" else False
+    if _delayed(layer) and (layer.kind != "dense" or biased or neuron == SDNN):
+        what = f"delays of a {layer.kind} block{' with biases' if biased else ''}"
         why = "netx delays what such neurons read, or nothing, where SLAYER delays what they send"
+        why = why if neuron != SDNN else "what waits here are single spikes, and sigma-delta neurons send numbers"
         findings.append(Finding("ND049", layer.name, what, why, "train this layer with delay=False"))
     return findings
 
@@ -146,7 +138,14 @@ class _Chain:
             what, why = "the last layer's spikes are delayed", "a decision counts what its neurons fire, when they fire"
             raise UnsupportedError(Finding("ND049", self.last, what, why, "train this layer with delay=False"))
         parts = (self.nodes, tuple(self.edges), "input", self.last)
-        return Network(*parts, origin=self.origin, deviations=tuple(self.deviations))
+        return Network(*parts, readout=self._readout(), origin=self.origin, deviations=tuple(self.deviations))
+
+    def _readout(self) -> Readout:
+        node = self.nodes[self.last]
+        assert isinstance(node, LIF)
+        if node.firing is Firing.VALUE:
+            return Readout.MEMBRANE_SUM
+        return Readout.LAST_VALUE if node.firing.tells_changes else Readout.SPIKE_COUNT
 
     def append(self, name: str, layer: StoredLayer) -> None:
         """Connect a block to the one before it."""
@@ -165,20 +164,17 @@ class _Chain:
                 self._dense(name, layer)
 
     def _enter(self, name: str, layer: StoredLayer) -> None:
-        """Have real values enter neurons as their bias, weight x + bias, which netx leaves to whoever feeds them."""
+        """Have real values enter neurons one by one, as weight x + bias."""
         if "neuron/type" not in layer.fields:
             return
-        weight = layer.integer("weight") if "weight" in layer.fields else INPUT_WEIGHT
-        bias = layer.integer("bias") if "bias" in layer.fields else 0
+        self.nodes["input"], weight, bias = entry_of(layer, self.shape)
         if weight < 1:
-            raise LoadError(layer.wrong("weight", f"is {weight}", "a step of the input is its inverse"))
-        low, high = (BIAS_MIN - bias) / weight, (BIAS_MAX - bias) / weight
-        self.nodes["input"] = Input(self.shape, InputKind.GRADED, low, high, grid=1 / weight)
+            raise LoadError(layer.wrong("weight", f"is {weight:g}", "a step of the input is its inverse"))
         size = prod(self.shape)
         each = np.arange(size + 1)
-        weights, biases = np.full(size, float(weight)), np.full(size, float(bias))
+        weights, biases = np.full(size, weight), np.full(size, bias)
         entry = SparseLinear(weights, each[:-1].astype(np.int32), each, self.shape, self.shape, biases)
-        self._add(name, layer, entry, remembers=False)
+        self._add(name, layer, entry)
 
     def _dense(self, name: str, layer: StoredLayer) -> None:
         if any(n != 1 for n in self.shape[1:]):
@@ -249,32 +245,31 @@ class _Chain:
         self.deviations.append(Deviation("ND048", layer.name, what, Change.SUBSTITUTION))
         return [np.clip(w, MIXED_MIN, MIXED_MAX) for w in maps]
 
-    def _add(
-        self, name: str, layer: StoredLayer, *entries: Linear | SparseLinear | Conv, remembers: bool = True
-    ) -> None:
-        """Add the neurons of a block, with what reads each of `taps`; `remembers`: they may have a synaptic current."""
+    def _add(self, name: str, layer: StoredLayer, *entries: Linear | SparseLinear | Conv) -> None:
+        """Add the neurons of a block, with what reads each of `taps`, all in the file's units."""
         shape = entries[0].shape
         if prod(shape) > LARGEST_LAYER:
             raise misfit(layer, f"it has {prod(shape):,} neurons, more than {LARGEST_LAYER:,}")
         says = declared(layer)
         if prod(says) != prod(shape) or (len(shape) > 1 and says != shape):
             raise misfit(layer, f"its arrays make neurons {shape}, and it says {says}")
-        decay = layer.integer("neuron/iDecay") if remembers else DECAY_ONE
-        alpha = None if decay == DECAY_ONE else np.array(1 - decay / DECAY_ONE)
-        beta = np.array(1 - layer.integer("neuron/vDecay") / DECAY_ONE)
-        if alpha is not None and entries[0].bias is not None:
-            raise UnsupportedError(_bias_beside_current(layer))
-        threshold = np.array(float(layer.integer("neuron/vThMant")))
+        maps = [_scaled(entry, 1 / unit_of(layer)) for entry in entries]
+        own = None
+        if remembers(layer):
+            own, maps[0] = maps[0].bias, replace(maps[0], bias=None)
         self.origin[name] = f'lava-dl {layer.kind} "{layer.name}"'
-        for number, (tap, entry) in enumerate(zip(self.taps, entries, strict=True)):
+        for number, (tap, entry) in enumerate(zip(self.taps, maps, strict=True)):
             synapse = f"{name}.synapse{number or ''}"
             self.nodes[synapse], self.origin[synapse] = entry, self.origin[name]
             self.edges += [Edge(tap.source, synapse), Edge(synapse, name)]
-        self.nodes[name] = LIF(shape, beta, threshold, Reset.ZERO, alpha, grid=1.0)
+        self.nodes[name] = neurons_of(layer, shape, own)
         self.last, self.shape = name, shape
         self.taps = self._relay(name, layer)
 
 
-def _bias_beside_current(layer: StoredLayer) -> Finding:
-    what, why = "a bias beside a synaptic current", "netx adds it to the membrane, and here it would join the current"
-    return Finding("ND046", layer.name, what, why, "train with current_decay=1, or without norm")
+def _scaled(entry: Linear | SparseLinear | Conv, factor: float) -> Linear | SparseLinear | Conv:
+    """Return `entry` with its weights and biases times `factor`."""
+    bias = None if entry.bias is None else factor * entry.bias
+    if isinstance(entry, SparseLinear):
+        return replace(entry, data=factor * entry.data, bias=bias)
+    return replace(entry, weight=factor * entry.weight, bias=bias)

@@ -6,6 +6,8 @@ pip install --no-deps --ignore-requires-python lava-dl==0.6.0
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -107,7 +109,160 @@ def test_delays_are_slayers_and_netxs(tmp_path: Path, seed: int) -> None:
     assert np.array_equal(ours, netx_run(path, model, spikes).spikes["2"])
 
 
-def netx_run(path: str, model: CompiledModel, payload: np.ndarray) -> RunResult:
+@pytest.mark.parametrize("seed", range(2))
+def test_a_bias_beside_a_synaptic_current_joins_the_membrane(tmp_path: Path, seed: int) -> None:
+    """As SLAYER's norm and netx's bias_mant do, in a dense layer and in a kernel."""
+    from lava.lib.dl.slayer.block import cuba
+    from lava.lib.dl.slayer.neuron.norm import MeanOnlyBatchNorm
+
+    torch.manual_seed(seed)
+    neuron = {"threshold": 0.7, "current_decay": 0.25, "voltage_decay": 0.125, "norm": MeanOnlyBatchNorm}
+    blocks = [
+        cuba.Conv(neuron, 2, 4, 3, weight_scale=2, delay_shift=False).eval(),
+        cuba.Flatten(),
+        cuba.Dense(neuron, 64, 20, weight_scale=2, delay_shift=False).eval(),
+    ]
+    spikes = (np.random.default_rng(seed).random((STEPS, 1, 2, 6, 6)) < 0.3).astype(np.uint8)
+    for block in blocks[::2]:
+        block.neuron.norm.running_mean = 0.2 * torch.randn(block.synapse.out_channels)
+    meant = forward(blocks, spikes)
+    path = exported(tmp_path / "net.net", blocks)
+    model = pipeline.compile(path, "loihi2-sim", example_shape=(2, 6, 6))
+    assert model.program.deviations == ()
+    ours = pipeline.run(model, pipeline.Samples("random", spikes, None), record_states=True)
+    for name, sent in ours.spikes.items():
+        assert sent.any()
+        assert np.array_equal(sent, meant[name].reshape(sent.shape))
+    comparison = compare(model.program, netx_run(path, model, spikes, (6, 6, 2)), ours)
+    assert comparison.equal, comparison.first_divergence
+
+
+def sigma_delta_blocks(seed: int) -> list[Any]:
+    """Return blocks of every kind of sigma-delta layer, with biases, for values (2, 8, 8)."""
+    from lava.lib.dl.slayer.block import sigma_delta
+    from lava.lib.dl.slayer.neuron.norm import MeanOnlyBatchNorm
+
+    torch.manual_seed(seed)
+    neuron = {"threshold": [0.1, 0.02, 0.25, 0.0][seed], "activation": torch.relu}
+    normed = neuron | {"norm": MeanOnlyBatchNorm}
+    weight, bias = [(None, None), (1.5, -0.25), (0.5, 1.0), (None, 0.5)][seed]
+    blocks = [
+        sigma_delta.Input(neuron, weight=weight, bias=bias),
+        sigma_delta.Conv(normed, 2, 4, 3, padding=1, weight_scale=2).eval(),
+        sigma_delta.Conv(neuron, 4, 6, 3, stride=2, groups=2, weight_scale=2).eval(),
+        sigma_delta.Flatten(),
+        sigma_delta.Dense(normed, 54, 20, weight_scale=2).eval(),
+        sigma_delta.Output(neuron, 20, 5, weight_scale=2),
+    ]
+    for block in (blocks[1], blocks[4]):
+        block.neuron.norm.running_mean = 0.3 * torch.randn(block.synapse.out_channels)
+    return blocks
+
+
+def values(seed: int) -> np.ndarray:
+    """Return values that walk in the steps of 1/32 that SLAYER rounds to, (step, sample, channel, y, x)."""
+    walk = np.cumsum(np.random.default_rng(seed).normal(0, 0.2, (2 * STEPS, 3, 2, 8, 8)), axis=0)
+    return np.clip(np.rint(32 * walk), -127, 127) / 32
+
+
+def as_meant(model: CompiledModel, result: RunResult) -> dict[str, np.ndarray]:
+    return {name: sent * model.program.payload(name) for name, sent in result.spikes.items()}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_sigma_delta_messages_are_slayers(tmp_path: Path, seed: int) -> None:
+    """Every message of every neuron, and every sum, of SLAYER's own blocks, from its file."""
+    blocks = sigma_delta_blocks(seed)
+    x = values(seed)
+    meant = forward(blocks, x)
+    model = pipeline.compile(exported(tmp_path / "net.net", blocks), "loihi2-sim")
+    ours = pipeline.run(model, pipeline.Samples("walk", x, None))
+    assert ours.executor == "engine (numba)"
+    for name, sent in as_meant(model, ours).items():
+        assert np.unique(sent).size > 3, name
+        assert np.array_equal(sent, meant[name].reshape(sent.shape)), name
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_sigma_delta_messages_are_netxs(tmp_path: Path, seed: int) -> None:
+    """Messages, sums and values of Lava's Delta, SigmaDelta and Sigma, as netx connects them, of one sample.
+
+    The last has thresholds of 0, which SLAYER itself would read as 1 / 4096.
+    """
+    path = exported(tmp_path / "net.net", run_once(sigma_delta_blocks(seed)))
+    model = pipeline.compile(path, "loihi2-sim")
+    x = values(seed)[:, :1]
+    ours = pipeline.run(model, pipeline.Samples("walk", x, None), record_states=True)
+    program = model.program
+    bias = int(program.populations[0].loihi.bias_mantissa[0])
+    theirs = netx_sigma_delta(path, model, np.rint(x / program.input.scale).astype(np.int64)[:, 0] + bias)
+    theirs.currents.pop("0")
+    ours.currents.pop("0")
+    comparison = compare(program, theirs, ours)
+    assert comparison.equal, comparison.first_divergence
+    assert {name: sorted(each) for name, each in comparison.compared.items()}["4"] == ["currents", "spikes", "voltages"]
+
+
+def run_once(blocks: list[Any]) -> list[Any]:
+    """Let SLAYER find the shapes that it exports."""
+    forward(blocks, values(0))
+    return blocks
+
+
+def netx_sigma_delta(path: str, model: CompiledModel, entering: np.ndarray) -> RunResult:
+    """Run netx's own sigma-delta network on Lava's models and return the messages, sums and values of its layers.
+
+    The k-th layer has its biases from the step on in which the first input reaches it, as SLAYER's has: netx's own
+    would have told them k steps before.
+
+    Args:
+        entering: what the file's transform makes of one sample, integers (step, channel, y, x).
+    """
+    from lava.lib.dl.netx.hdf5 import Network
+
+    from neurodeploy.backends.loihi2.lava_models import build_models, registries_restored, step_models
+    from neurodeploy.backends.loihi2.network import run_configuration
+    from neurodeploy.backends.loihi2.processes import SpikeInput
+
+    steps = len(entering)
+    rows: dict[str, dict[int, list[np.ndarray]]] = {kind: {} for kind in ("spikes", "currents", "voltages")}
+    with registries_restored():
+        net = Network(net_config=path)
+        source = SpikeInput(samples=entering.transpose(0, 3, 2, 1)[None].astype(np.int32), period=2 * steps)
+        source.s_out.connect(net.in_layer.neuron.a_in)
+        for place, layer in enumerate(net.layers):
+            layer.neuron.proc_params["place"] = place
+        models = build_models(net, run_configuration())
+        layers = {m.proc_params["place"]: m for m in models if m.proc_params.get("place") is not None}
+        for place, model_of_layer in layers.items():
+            sender = model_of_layer.s_out
+            sender.send = partial(keep, rows["spikes"].setdefault(place, []), sender.send)
+        biases = {place: layers[place].bias for place in layers if hasattr(layers[place], "bias")}
+        for step in range(steps + len(layers)):
+            for place, bias in biases.items():
+                layers[place].bias = bias if step >= place else np.zeros_like(bias)
+            step_models(models, 1)
+            for place, each in layers.items():
+                value = each.act if place == 0 else each.sigma + getattr(each, "bias", 0)
+                rows["currents"].setdefault(place, []).append(np.copy(each.sigma))
+                rows["voltages"].setdefault(place, []).append(np.copy(value))
+
+    def shaped(kind: str) -> dict[str, np.ndarray]:
+        kept = {p.name: np.stack(rows[kind][k][k : k + steps]) for k, p in enumerate(model.program.populations)}
+        return {n: (r.transpose(0, 3, 2, 1) if r.ndim == 4 else r)[:, None] for n, r in kept.items()}
+
+    return RunResult("netx", shaped("spikes"), np.zeros(1, np.int64), shaped("currents"), shaped("voltages"))
+
+
+def keep(kept: list[np.ndarray], send: Callable[[np.ndarray], None], data: np.ndarray) -> None:
+    """Send `data` and keep it."""
+    kept.append(np.copy(data))
+    send(data)
+
+
+def netx_run(
+    path: str, model: CompiledModel, payload: np.ndarray, picture: tuple[int, int, int] | None = None
+) -> RunResult:
     """Run netx's own network on Lava's process models and return the spikes and states of its layers."""
     from lava.lib.dl.netx.hdf5 import Network
 
@@ -119,12 +274,14 @@ def netx_run(path: str, model: CompiledModel, payload: np.ndarray) -> RunResult:
     program, steps = model.program, len(payload)
     entered = program.input.kind is InputKind.GRADED
     with registries_restored():
-        net = Network(net_config=path, reset_interval=steps, reset_offset=0 if entered else 1)
+        offset = 0 if entered else 1
+        net = Network(net_config=path, reset_interval=steps, reset_offset=offset, input_shape=picture)
         if entered:
             bias = int(program.populations[0].loihi.bias_mantissa[0])
             net.in_layer.neuron.bias_mant.init = (payload[0, 0] + bias).transpose(2, 1, 0)
         else:
-            source = SpikeInput(samples=payload.swapaxes(0, 1).astype(np.int32), period=steps, name="source")
+            sent = payload.swapaxes(0, 1) if picture is None else payload.transpose(1, 0, 4, 3, 2)
+            source = SpikeInput(samples=sent.astype(np.int32), period=steps, name="source")
             source.s_out.connect(net.inp)
         records = {}
         populations = (population for population in program.populations if "delay" not in population.name)

@@ -15,7 +15,7 @@ from neurodeploy import pipeline
 from neurodeploy.engine.reference import run_reference
 from neurodeploy.errors import BackendUnavailableError, LoadError, NeurodeployError, UnsupportedError
 from neurodeploy.evaluation.fidelity import compare
-from neurodeploy.ir.network import Network
+from neurodeploy.ir.network import Network, Readout
 from neurodeploy.ir.nodes import LIF, Conv, InputKind, Linear, Reset, SparseLinear
 
 h5py = pytest.importorskip("h5py")
@@ -196,7 +196,6 @@ def test_pools_are_sums_over_windows_that_tile(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("layers", "says"),
     [
-        ([dense(np.eye(2), {"type": b"SDNN", "vThMant": 1, "activation": b"relu"})], "sigma-delta"),
         ([dense(np.eye(2), CUBA | {"type": b"RF_PHASE"})], "RF_PHASE"),
         ([dense(np.eye(2), {})], "no neurons"),
         ([{"type": b"average", "shape": [2]}], "average"),
@@ -210,7 +209,6 @@ def test_pools_are_sums_over_windows_that_tile(tmp_path: Path) -> None:
         ([dense(np.eye(2), MEMORYLESS, bias=np.ones(2), delay=np.ones(2))], "ND049.*with biases"),
         ([dense(np.eye(2)) | {"type": b"dense_rec", "weight_rec": np.eye(2), "delay": np.ones(2)}], "ND049"),
         ([dense(np.eye(2)), conv(np.ones((1, 1, 1, 1)), [1, 2, 1], delay=np.ones(1))], "ND049.*conv"),
-        ([dense(np.eye(2), bias=np.array([2, 4]))], "bias beside a synaptic current"),
         ([dense({"real": np.eye(2), "imag": np.eye(2)})], "weight/imag"),  # type: ignore[arg-type]
     ],
 )
@@ -219,10 +217,81 @@ def test_what_would_be_lost_is_refused(tmp_path: Path, layers: list[dict], says:
         load(tmp_path, *layers)
 
 
+SDNN = {"type": b"SDNN", "activation": b"relu", "vThMant": 6}
+SUM = SDNN | {"sigma_output": True}
+ENTRY = {"type": b"input", "shape": [2], "neuron": SDNN}
+
+
+@pytest.mark.parametrize(
+    ("layers", "says"),
+    [
+        ([dense(np.eye(2), SDNN)], "ND046.*no block in which values enter"),
+        ([{"type": b"input", "shape": [2]}, dense(np.eye(2), SDNN)], "ND046.*no block in which values enter"),
+        ([ENTRY, dense(np.eye(2))], "ND046.*CUBA among sigma-delta"),
+        ([ENTRY, dense(np.eye(2), SUM), dense(np.eye(2), SDNN)], "ND046.*an Output block before others"),
+        ([ENTRY, dense(np.eye(2), SUM, bias=np.ones(2))], "ND046.*biases of an Output block"),
+        ([ENTRY, dense(np.eye(2), SDNN | {"activation": b"tanh"})], "ND046.*activation tanh"),
+        ([ENTRY, dense(np.eye(2), SDNN | {"messageBits": 8})], "ND046.*messageBits 8"),
+        ([ENTRY, dense(np.eye(2), SDNN | {"iDecay": 8})], "ND046.*neuron/iDecay"),
+        ([ENTRY, dense(np.eye(2), SDNN, delay=np.ones(2))], "ND049.*single spikes"),
+        ([ENTRY, dense(np.eye(2), SDNN) | {"type": b"dense_rec", "weight_rec": np.eye(2)}], "ND046.*read themselves"),
+    ],
+)
+def test_sigma_delta_networks_that_would_be_changed_are_refused(tmp_path: Path, layers: list[dict], says: str) -> None:
+    with pytest.raises(UnsupportedError, match=f"(?s){says}"):
+        load(tmp_path, *layers)
+
+
+def test_every_integer_of_a_sigma_delta_file_arrives(tmp_path: Path) -> None:
+    """Thresholds and biases shifted by twelve as netx shifts them, weights as they are, the decision is the sum's."""
+    weights, bias = even(0, 3, 2), np.array([5, -200, 0])
+    layers = (ENTRY | {"weight": 32, "bias": -8}, dense(weights, SDNN, bias=bias), dense(even(1, 2, 3), SUM))
+    network = load(tmp_path, *layers)
+    assert network.readout is Readout.MEMBRANE_SUM
+    program = compiled(tmp_path, *layers)
+    entry, hidden, _ = (population.loihi for population in program.populations)
+    assert program.input.scale == 1 / 32
+    for neuron, shift in ((entry, 12), (hidden, 0)):
+        assert (int(neuron.vth) << 6, neuron.activation_shift) == (6 << 12, shift)
+    assert (entry.bias_mantissa << entry.bias_exponent).tolist() == [-8 << 12] * 2
+    assert (hidden.bias_mantissa << hidden.bias_exponent).tolist() == (bias << 12).tolist()
+    projection = program.incoming("1")[0]
+    assert np.array_equal(2.0 ** (1 + projection.exponent) * projection.synapses.mantissa, weights)  # type: ignore[union-attr]
+
+
+def test_a_file_that_ends_in_changes_is_decided_by_the_value_at_the_end(tmp_path: Path) -> None:
+    """The second neuron ends higher; the first was higher for longer."""
+    model = pipeline.compile(
+        write(tmp_path / "net.net", ENTRY, dense(64 * np.eye(2), SDNN)), "loihi2-sim", allow={"ND210"}
+    )
+    assert model.program.readout is Readout.LAST_VALUE
+    x = np.array([[3.0, 0.0], [3.0, 0.0], [3.0, 0.0], [0.5, 1.0]])[:, None]
+    result = pipeline.run(model, pipeline.Samples("by hand", x, None))
+    assert result.predictions.tolist() == [1]
+    assert (result.spikes["1"].sum(axis=0) * model.program.payload("1")).tolist() == [[0.5, 1.0]]
+
+
+@pytest.mark.parametrize(("target", "code"), [("loihi1-sim", "ND148"), ("spinnaker1", "ND157")])
+def test_chips_whose_spikes_carry_no_number_are_refused(tmp_path: Path, target: str, code: str) -> None:
+    path = write(tmp_path / "net.net", ENTRY, dense(64 * np.eye(2), SDNN), dense(even(1, 2, 2), SUM))
+    with pytest.raises(UnsupportedError, match=code):
+        pipeline.compile(path, target)
+
+
+def test_states_that_calibration_data_fill_by_half_are_recorded(tmp_path: Path) -> None:
+    """32 is where they end: values that reach 8 are far enough from there, values that reach 24 are not."""
+    path = write(tmp_path / "net.net", ENTRY, dense(128 * np.eye(2), SDNN), dense(254 * np.eye(2), SUM))
+    for largest, recorded in ((1.0, []), (3.0, ["2"])):
+        np.savez(tmp_path / "data.npz", inputs=np.full((4, 1, 2), largest))
+        model = pipeline.compile(path, "loihi2-sim", calibration=tmp_path / "data.npz")
+        places = [each.place.split()[0] for each in model.program.deviations if each.code == "ND210"]
+        assert places == recorded
+
+
 def test_all_that_would_be_lost_is_said_at_once(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedError) as refusal:
         load(
-            tmp_path, dense(np.eye(2), CUBA | {"type": b"SDNN"}), dense(np.eye(2), CUBA | {"refDelay": 2, "wgtExp": 1})
+            tmp_path, dense(np.eye(2), CUBA | {"type": b"ALIF"}), dense(np.eye(2), CUBA | {"refDelay": 2, "wgtExp": 1})
         )
     assert len(refusal.value.findings) == 3
 
