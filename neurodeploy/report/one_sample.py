@@ -1,7 +1,8 @@
 """One sample, spike by spike: the source, our engine and the vendor's simulator on the same input.
 
 Steps are each population's own, its latency taken out, so that the same step means the same moment in all three.
-Membranes are in the source's units for all of them: a program's integers are divided by what a membrane unit is.
+Membranes are in the source's units for all of them: a program's integers are divided by what a membrane unit is. So
+are messages that carry a value; those that are a membrane itself are compared between programs alone.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from neurodeploy import pipeline
 from neurodeploy.artifact import CompiledModel
 from neurodeploy.errors import NeurodeployError
 from neurodeploy.evaluation import fidelity
-from neurodeploy.ir.nodes import InputKind
+from neurodeploy.ir.nodes import Firing, InputKind
 from neurodeploy.ir.program import Population
 from neurodeploy.pipeline import Samples
 from neurodeploy.results import RunResult
@@ -95,18 +96,29 @@ def _events(raster: np.ndarray) -> Plain:
 
 
 def _layer(model: CompiledModel, population: Population, runs: dict[str, RunResult]) -> Plain:
-    name = population.name
-    spikes = {role: run.spikes[name][:, 0] for role, run in runs.items() if name in run.spikes}
+    name, firing = population.name, population.neuron.firing
+    spikes = {
+        role: run.spikes[name][:, 0] * (1.0 if role == "source" else population.payload)
+        for role, run in runs.items()
+        if name in run.spikes
+    }
+    rounded = {"source"} if firing is Firing.VALUE else set()
     return {
         "name": name,
         "origin": model.source.origin.get(name),
         "size": population.size,
+        "sends": "message" if _says_value(population) else "spike",
         "spikes": {role: _events(raster) for role, raster in spikes.items()},
         "differs_from_engine": {
-            role: _events(raster != spikes["engine"]) for role, raster in spikes.items() if role != "engine"
+            role: _events(spikes[role] != spikes["engine"]) for role in spikes.keys() - rounded - {"engine"}
         },
         "traces": _traces(model, population, spikes["engine"], runs) if "source" in spikes else [],
     }
+
+
+def _says_value(population: Population) -> bool:
+    """Say whether a population sends a membrane or its changes, so that its threshold is none of a membrane."""
+    return population.neuron.firing is Firing.VALUE or population.neuron.firing.tells_changes
 
 
 def _traces(
@@ -118,14 +130,18 @@ def _traces(
         for role, run in runs.items()
         if population.name in run.voltages
     }
-    counts = spikes.reshape(len(spikes), -1).sum(axis=0, dtype=np.int64)
+    flat = spikes.reshape(len(spikes), -1)
+    sums = flat.sum(axis=0)
+    counts = np.count_nonzero(flat, axis=0) if _says_value(population) else sums
     apart = np.abs(membranes["engine"] - membranes["source"]).max(axis=0)
     if population.name == model.program.output:
-        first, *others = np.argsort(-counts, kind="stable").tolist()
-        chosen = dict.fromkeys(others[:1], "second in spikes") | {first: "the decision"}
+        first, *others = np.argsort(-sums, kind="stable").tolist()
+        second = "second in its sum" if _says_value(population) else "second in spikes"
+        chosen = dict.fromkeys(others[:1], second) | {first: "the decision"}
     else:
         fires = [neuron for neuron in np.argsort(counts, kind="stable").tolist() if counts[neuron]]
-        typical = dict.fromkeys(fires[len(fires) // 2 :][:1], "median spikes of those that fire")
+        sent = "messages of those that send" if _says_value(population) else "spikes of those that fire"
+        typical = dict.fromkeys(fires[len(fires) // 2 :][:1], f"median {sent}")
         chosen = typical | {int(apart.argmax()): "furthest from the source"}
     thresholds = {
         "source": model.source.populations[population.name].threshold,
@@ -137,7 +153,9 @@ def _traces(
             "why": why,
             "spikes": int(counts[neuron]),
             "largest_distance": float(apart[neuron]),
-            "threshold": {of: _value(threshold, neuron) for of, threshold in thresholds.items()},
+            "threshold": None
+            if _says_value(population)
+            else {of: _value(threshold, neuron) for of, threshold in thresholds.items()},
             "membrane": {role: _shown(membrane[:, neuron]) for role, membrane in membranes.items()},
         }
         for neuron, why in reversed(chosen.items())

@@ -98,8 +98,9 @@ def raster(layer: Plain, sample: Plain) -> Drawing:
     strips[-1].set_xlabel("step")
     counts = ", ".join(f"{role} {len(events['step']):,}" for role, events in spikes.items())
     different = ", ".join(f"{role} differs in {len(at['step']):,}" for role, at in apart.items())
-    said = f"spikes: {counts}; {different}" if different else f"spikes: {counts}"
-    return Drawing(svg(figure, f"Spikes of {layer['name']}: {said}"), f"Layer {layer['name']}, {said}.")
+    said = f"{layer['sends']}s: {counts}; {different}" if different else f"{layer['sends']}s: {counts}"
+    title = f"{layer['sends'].capitalize()}s of {layer['name']}: {said}"
+    return Drawing(svg(figure, title), f"Layer {layer['name']}, {said}.")
 
 
 def _places(events: Plain, neurons: int) -> tuple[np.ndarray, np.ndarray, int]:
@@ -136,8 +137,9 @@ def trace(sample: Plain, layer: Plain, traced: Plain) -> Drawing:
     }
     for role, membrane in traced["membrane"].items():
         axes.plot(steps, [np.nan if value is None else value for value in membrane], **styles[role])
-    threshold = traced["threshold"]["program"]
-    axes.axhline(threshold, color=INK, linewidth=1, linestyle=(0, (4, 3)), alpha=0.7)
+    height = None if traced["threshold"] is None else traced["threshold"]["program"]
+    if height is not None:
+        axes.axhline(height, color=INK, linewidth=1, linestyle=(0, (4, 3)), alpha=0.7)
     events = layer["spikes"]["engine"]
     fired = [step for step, neuron in zip(events["step"], events["neuron"], strict=True) if neuron == traced["neuron"]]
     axes.plot(
@@ -146,5 +148,7 @@ def trace(sample: Plain, layer: Plain, traced: Plain) -> Drawing:
     where = f"{layer['name']}[{traced['neuron']}]"
     axes.set(xlabel="step", ylabel="membrane", title=f"{where}, {traced['why']}", xlim=(-0.7, sample["steps"] - 0.3))
     axes.locator_params(axis="x", integer=True, min_n_ticks=1)
-    said = f"{count(traced['spikes'], 'spike')}, source and program at most {traced['largest_distance']:.2g} apart"
-    return Drawing(svg(figure, f"Membrane of {where}: {said}"), f"{where}: {said}, threshold {threshold:.4g}.")
+    sent = count(traced["spikes"], layer["sends"])
+    said = f"{sent}, source and program at most {traced['largest_distance']:.2g} apart"
+    threshold = "" if height is None else f", threshold {height:.4g}"
+    return Drawing(svg(figure, f"Membrane of {where}: {said}"), f"{where}: {said}{threshold}.")
