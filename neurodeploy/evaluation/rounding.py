@@ -27,12 +27,14 @@ from neurodeploy.errors import Change
 from neurodeploy.evaluation import fidelity
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.nodes import LIF, Conv, Firing, Linear, Reset, SparseLinear
-from neurodeploy.ir.program import Neuron, Population, Program, Projection
+from neurodeploy.ir.program import STATE_SHIFT, Neuron, Population, Program, Projection
 from neurodeploy.lowering import lower
 from neurodeploy.results import RunResult
 
 FLOAT32 = 1e-5
 """Relative error granted to the source's own single-precision arithmetic."""
+DOUBLE = 1e-12
+"""The same of ours."""
 CHUNK = 16
 """Samples followed at once."""
 DELIVERED = 1e-9
@@ -384,8 +386,8 @@ def _with_weights(node: Any, values: np.ndarray) -> Any:
 class _Cell:
     """A population's parameters, () or (neuron,): as meant, and by how much the program's differ.
 
-    `unit`: what rounding can do to a state in a step; `single`: the relative error of the source's arithmetic. Both are
-    0 for sigma-delta neurons, which only add, and whose numbers single precision holds.
+    `unit`: what rounding can do to a state in a step, nothing to sigma-delta neurons, which only add; `single`: the
+    relative error of the source's arithmetic, which is ours where single precision holds all numbers, as of those.
     """
 
     beta: np.ndarray
@@ -433,7 +435,7 @@ class _Cell:
             np.zeros(()) if silent else np.abs(is_value["threshold"] - theta),
             d_floor,
             0.0 if node.payload is not None else constants.unit,
-            0.0 if node.payload is not None else FLOAT32,
+            DOUBLE if node.payload is not None else FLOAT32,
         )
 
     def reset_at_spike(self, v: np.ndarray, e_v: np.ndarray, fired: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -450,9 +452,11 @@ class _Cell:
         Of a neuron that fires several times, they are those of what it fired: its own, and that of one spike more.
         """
         if self.least is not None and self.payload is not None:
-            low, high = self.payload * fired, self.payload * (fired + 1)
-            low = np.where(fired > 0, np.maximum(low, self.least), np.where(fired < 0, low, -self.least))
-            high = np.where(fired < 0, np.minimum(high, -self.least), np.maximum(high, self.least * (fired == 0)))
+            between = self.payload / (2 << STATE_SHIFT)
+            low, high = self.payload * fired, self.payload * (fired + 1) - between
+            untold = np.maximum(self.least, between) - between
+            low = np.where(fired > 0, np.maximum(low, self.least), np.where(fired < 0, low, -untold))
+            high = np.where(fired < 0, np.minimum(high, -self.least), np.maximum(high, untold * (fired == 0)))
             return low, high
         if self.payload is not None:
             low = np.where(fired <= -self.most, -np.inf, self.payload * fired)

@@ -183,6 +183,24 @@ def test_sigma_delta_messages_are_slayers(tmp_path: Path, seed: int) -> None:
         assert np.array_equal(sent, meant[name].reshape(sent.shape)), name
 
 
+def test_sigma_delta_pools_are_slayers(tmp_path: Path) -> None:
+    """SLAYER exports them and netx reads none."""
+    from lava.lib.dl.slayer.block import sigma_delta
+
+    torch.manual_seed(0)
+    neuron = {"threshold": 0.1, "activation": torch.relu}
+    entry, last = sigma_delta.Input(neuron), sigma_delta.Dense(neuron, 32, 6, weight_scale=2)
+    blocks = [entry, sigma_delta.Pool(neuron, 2, weight_scale=0.2), sigma_delta.Flatten(), last]
+    x = values(0)
+    meant = forward(blocks, x)
+    model = pipeline.compile(exported(tmp_path / "net.net", blocks), "loihi2-sim")
+    ours = pipeline.run(model, pipeline.Samples("walk", x, None))
+    for name, sent in as_meant(model, ours).items():
+        assert np.unique(sent).size > 3, name
+        assert np.array_equal(sent, meant[name].reshape(sent.shape)), name
+    assert np.array_equal(ours.predictions, meant["3"].sum(axis=0).argmax(axis=1))
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_sigma_delta_messages_are_netxs(tmp_path: Path, seed: int) -> None:
     """Messages, sums and values of Lava's Delta, SigmaDelta and Sigma, as netx connects them, of one sample.
