@@ -164,6 +164,7 @@ def fired_by_source(model: CompiledModel, inputs: np.ndarray) -> np.ndarray:
 
 
 def fired(model: CompiledModel, inputs: np.ndarray) -> np.ndarray:
-    """Return the output's spikes (step, sample, *neuron) in the program, for input as its port accepts it."""
+    """Return the output's spikes or values (step, sample, *neuron) in the program, for input as its port accepts it."""
     taken = Samples("perturbed", accepted(model.program.input, inputs), None)
-    return pipeline.run(model, taken).spikes[model.program.output]
+    program = model.program
+    return program.real_values(pipeline.run(model, taken).spikes)[program.output]

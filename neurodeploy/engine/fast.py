@@ -125,8 +125,7 @@ def fits_kernels(program: Program) -> bool:
     recurrent = [projection for projection in late if projection.source == projection.target]
     if len({projection.target for projection in recurrent}) != len(recurrent):
         return False
-    firings = [program.population(projection.target).loihi.firing for projection in recurrent]
-    if any(firing is Firing.VALUE or firing.tells_changes for firing in firings):
+    if any(program.population(projection.target).loihi.firing.says_value for projection in recurrent):
         return False
     kernels_of = [projection for projection in recurrent if isinstance(projection.synapses, ConvSynapses)]
     if any(program.population(projection.target).size > LARGEST_RECURRENT for projection in kernels_of):
@@ -162,11 +161,13 @@ def _largest_sum(projection: Projection) -> int:
 class _Layer:
     """One population with its parameters spread per neuron, and its synapses turned to face their sources.
 
-    `changes`: of sources that tell changes, how much of an activation one payload from each of them can make at most.
+    `steady` bounds |activation| in state units but for `changes`: of each source that tells changes, how much of it one
+    payload can make at most.
     """
 
     population: Population
     feeds: tuple[tuple[Projection, tuple[np.ndarray, ...]], ...]
+    steady: int
     changes: tuple[tuple[str, int], ...]
     parameters: tuple[np.ndarray, ...]
     firing: tuple[np.ndarray, ...]
@@ -183,13 +184,16 @@ class _Layer:
         changes = tuple((p.source, _largest_sum(p) << shift) for p in incoming if p.source in tells)
         recurrent = _dense_rows(loops[0], population.size) if loops else np.zeros((0, 0), np.int16)
         exponent = loops[0].exponent if loops else 0
-        return _Layer(population, feeds, changes, _parameters(population), _firing(population), recurrent, exponent)
+        steady = _largest_activation(program, population)
+        return _Layer(
+            population, feeds, steady, changes, _parameters(population), _firing(population), recurrent, exponent
+        )
 
 
 def _refuse_large(layer: _Layer, run: _Run, samples: slice) -> None:
     """Leave programs to the reference whose changes, being so large, could add up to more than 32 bits hold."""
     reach = [weight * int(np.abs(run.activity[source][:, samples]).max(initial=0)) for source, weight in layer.changes]
-    if sum(reach) >= LARGEST_ACTIVATION:
+    if layer.changes and layer.steady + sum(reach) >= LARGEST_ACTIVATION:
         raise _Beyond32BitsError
 
 

@@ -172,7 +172,17 @@ def fan_out(node: MAPS, nonzero: bool = True) -> np.ndarray:
 
 def parameter_count(network: Network) -> int:
     """Return the weights and biases; constants of neurons are buffers unless they were learned, which is not known."""
-    return sum(_size(node.weight) + _size(node.bias) for node in connections(network).values())
+    own = sum(_own_biases(network, name) for name in network.populations)
+    return own + sum(_size(node.weight) + _size(node.bias) for node in connections(network).values())
+
+
+def _own_biases(network: Network, name: str) -> int:
+    """Return how many biases a population has of its own: those that a convolution feeds share one per channel."""
+    node = network.populations[name]
+    if node.bias is None:
+        return 0
+    by_channel = any(isinstance(network.nodes[edge.source], Conv) for edge in network.incoming(name))
+    return node.shape[0] if by_channel else node.size
 
 
 def neuron_bytes(network: Network) -> int:

@@ -53,9 +53,7 @@ def certify(
     fires = {p.name for p in model.program.populations if p.neuron.firing is not Firing.VALUE}
     spikes = {name: each for name, each in source.spikes.items() if name in fires}
     spikes_only = replace(source, spikes=spikes, voltages={}, currents={})
-    told = {p.name: p.payload for p in model.program.populations if p.neuron.firing.tells_changes}
-    in_source_units = {name: sent * told[name] if name in told else sent for name, sent in ours.spikes.items()}
-    as_meant = replace(ours, spikes=in_source_units)
+    as_meant = replace(ours, spikes=model.program.real_values(ours.spikes))
     outcome = fidelity.plain(fidelity.compare(model.program, spikes_only, as_meant))
     accuracy = None
     if labels is not None:
@@ -98,7 +96,7 @@ def misdelivered(model: CompiledModel, inputs: np.ndarray, ours: RunResult) -> l
     Both are given the program's own spikes of `CHUNK` samples, and must deliver the same sums to every population.
     """
     lowered, wrong = as_allowed(model), {}
-    sent = {p.name: ours.spikes[p.name] * p.payload for p in model.program.populations}
+    sent = model.program.real_values(ours.spikes)
     part = slice(0, CHUNK)
     for step in range(len(inputs)):
         now = {name: spikes[step, part] for name, spikes in sent.items()} | {model.source.input: inputs[step, part]}
@@ -349,7 +347,8 @@ def _shifted_out(projection: Projection) -> bool:
 def dequantized(model: CompiledModel) -> Network:
     """Return the lowered network with the weights, biases, decays and thresholds that the program's integers stand for.
 
-    The bias of a population, which a program adds up over all that feeds it, is given to one map alone.
+    The bias of a population, which a program adds up over all that feeds it, is given to one map alone, or to the
+    population if it has one of its own.
     """
     network, program = as_allowed(model), model.program
     nodes = dict(network.nodes)
@@ -359,11 +358,14 @@ def dequantized(model: CompiledModel) -> Network:
         node, values = network.populations[population.name], population.constants.values
         feeds = sorted(program.incoming(population.name), key=lambda feed: feed.recurrent)
         holder = next((feed.name for feed in feeds if not isinstance(nodes[feed.name], Conv)), feeds[0].name)
-        bias = np.broadcast_to(values["bias"], (population.size,))
-        if isinstance(nodes[holder], Conv):
-            bias = bias.reshape(population.shape[0], -1)[:, 0]
-        nodes[holder] = replace(nodes[holder], bias=bias)  # type: ignore[arg-type]
         shaped = {name: each.reshape(node.shape) if each.ndim else each for name, each in values.items()}
+        if node.bias is not None:
+            node = replace(node, bias=shaped["bias"])
+        else:
+            bias = np.broadcast_to(values["bias"], (population.size,))
+            if isinstance(nodes[holder], Conv):
+                bias = bias.reshape(population.shape[0], -1)[:, 0]
+            nodes[holder] = replace(nodes[holder], bias=bias)  # type: ignore[arg-type]
         alpha = None if node.alpha is None else shaped["alpha"]
         nodes[population.name] = replace(
             node, beta=shaped["beta"], threshold=shaped["threshold"], alpha=alpha, floor=shaped.get("floor")

@@ -102,8 +102,7 @@ def _consistent_neurons(node: LIF) -> bool:
     single = node.firing is Firing.ABOVE or (node.adaptation is None and node.reset is not Reset.SUBTRACT)
     countable = node.firing is not Firing.MULTIPLE or bool(np.all(node.threshold > 0))
     sunk = node.floor is None or not np.any(node.floor > 0)
-    spoken = node.firing is Firing.VALUE or node.firing.tells_changes
-    kept = not spoken or (node.reset is Reset.NONE and node.floor is None)
+    kept = not node.firing.says_value or (node.reset is Reset.NONE and node.floor is None)
     counted = not node.firing.tells_changes or (node.grid is not None and node.payload is not None)
     whole = node.payload is None or node.payload > 0
     named = isinstance(node.reset, Reset) and isinstance(node.firing, Firing)

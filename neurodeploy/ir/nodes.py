@@ -60,6 +60,11 @@ class Firing(StrEnum):
         return self not in (Firing.ABOVE, Firing.REACHED)
 
     @property
+    def says_value(self) -> bool:
+        """Whether that number is a membrane's value, in every step or in changes, in membrane units."""
+        return self is Firing.VALUE or self.tells_changes
+
+    @property
     def tells_changes(self) -> bool:
         """Whether what was sent must be added up to know a value."""
         return self in (Firing.DELTA, Firing.DELTA_RELU)

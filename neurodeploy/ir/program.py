@@ -111,7 +111,7 @@ class Neuron:
     @property
     def sent_type(self) -> type[np.generic]:
         """The type that holds what it sends in a step."""
-        return np.int32 if self.firing is Firing.VALUE or self.firing.tells_changes else np.uint8
+        return np.int32 if self.firing.says_value else np.uint8
 
     @property
     def sigma_delta(self) -> bool:
@@ -227,7 +227,7 @@ class Population:
     @property
     def payload(self) -> float:
         """What a payload of 1 stands for: a spike, or so many membrane units."""
-        if not (self.neuron.firing is Firing.VALUE or self.neuron.firing.tells_changes):
+        if not self.neuron.firing.says_value:
             return 1.0
         return float(2.0**self.loihi.payload_shift / (self.scale * (1 << STATE_SHIFT)))
 
@@ -341,6 +341,11 @@ class Program:
     def payload(self, source: str) -> float:
         """Return the real value of the payload 1 of the input or a population."""
         return self.input.scale if source == self.input.name else self.population(source).payload
+
+    def real_values(self, spikes: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return what populations sent as the source sends it: values as real numbers, others as they are."""
+        said = {name for name in spikes if self.population(name).neuron.firing.says_value}
+        return {name: sent * self.payload(name) if name in said else sent for name, sent in spikes.items()}
 
     @property
     def arithmetic(self) -> type[Neuron] | type[Cell]:

@@ -98,27 +98,22 @@ def _events(raster: np.ndarray) -> Plain:
 def _layer(model: CompiledModel, population: Population, runs: dict[str, RunResult]) -> Plain:
     name, firing = population.name, population.neuron.firing
     spikes = {
-        role: run.spikes[name][:, 0] * (1.0 if role == "source" else population.payload)
+        role: (run.spikes if role == "source" else model.program.real_values({name: run.spikes[name]}))[name][:, 0]
         for role, run in runs.items()
         if name in run.spikes
     }
-    rounded = {"source"} if firing is Firing.VALUE else set()
+    as_is = {"engine", "source"} if firing is Firing.VALUE else {"engine"}
     return {
         "name": name,
         "origin": model.source.origin.get(name),
         "size": population.size,
-        "sends": "message" if _says_value(population) else "spike",
+        "sends": "message" if firing.says_value else "spike",
         "spikes": {role: _events(raster) for role, raster in spikes.items()},
         "differs_from_engine": {
-            role: _events(spikes[role] != spikes["engine"]) for role in spikes.keys() - rounded - {"engine"}
+            role: _events(raster != spikes["engine"]) for role, raster in spikes.items() if role not in as_is
         },
         "traces": _traces(model, population, spikes["engine"], runs) if "source" in spikes else [],
     }
-
-
-def _says_value(population: Population) -> bool:
-    """Say whether a population sends a membrane or its changes, so that its threshold is none of a membrane."""
-    return population.neuron.firing is Firing.VALUE or population.neuron.firing.tells_changes
 
 
 def _traces(
@@ -130,17 +125,17 @@ def _traces(
         for role, run in runs.items()
         if population.name in run.voltages
     }
-    flat = spikes.reshape(len(spikes), -1)
+    flat, said = spikes.reshape(len(spikes), -1), population.neuron.firing.says_value
     sums = flat.sum(axis=0)
-    counts = np.count_nonzero(flat, axis=0) if _says_value(population) else sums
+    counts = np.count_nonzero(flat, axis=0) if said else sums
     apart = np.abs(membranes["engine"] - membranes["source"]).max(axis=0)
     if population.name == model.program.output:
         first, *others = np.argsort(-sums, kind="stable").tolist()
-        second = "second in its sum" if _says_value(population) else "second in spikes"
+        second = f"second in {'its sum' if said else 'spikes'}"
         chosen = dict.fromkeys(others[:1], second) | {first: "the decision"}
     else:
         fires = [neuron for neuron in np.argsort(counts, kind="stable").tolist() if counts[neuron]]
-        sent = "messages of those that send" if _says_value(population) else "spikes of those that fire"
+        sent = "messages of those that send" if said else "spikes of those that fire"
         typical = dict.fromkeys(fires[len(fires) // 2 :][:1], f"median {sent}")
         chosen = typical | {int(apart.argmax()): "furthest from the source"}
     thresholds = {
@@ -153,9 +148,7 @@ def _traces(
             "why": why,
             "spikes": int(counts[neuron]),
             "largest_distance": float(apart[neuron]),
-            "threshold": None
-            if _says_value(population)
-            else {of: _value(threshold, neuron) for of, threshold in thresholds.items()},
+            "threshold": None if said else {of: _value(height, neuron) for of, height in thresholds.items()},
             "membrane": {role: _shown(membrane[:, neuron]) for role, membrane in membranes.items()},
         }
         for neuron, why in reversed(chosen.items())

@@ -22,7 +22,7 @@ from neurodeploy.errors import NeurodeployError
 from neurodeploy.evaluation import fidelity, fisher, rounding, similarity
 from neurodeploy.frontends.source import run_source
 from neurodeploy.ir.network import Network
-from neurodeploy.ir.nodes import Conv, Linear, SparseLinear
+from neurodeploy.ir.nodes import Conv, Firing, Linear, SparseLinear
 from neurodeploy.learning.probing import Probe
 from neurodeploy.learning.training import on_device
 from neurodeploy.lowering import lower
@@ -91,7 +91,8 @@ def _similarity(model: CompiledModel, samples: Samples, batch: int, progress: Pr
     """Return CKA of every layer of the source with every layer of the program, and how their spikes agree."""
     names = list(model.source.populations), [population.name for population in model.program.populations]
     sums = {(a, b): similarity.MiniBatchCKA() for a in names[0] for b in names[1]}
-    agreed, count = dict.fromkeys(names[0], 0.0), samples.inputs.shape[1]
+    as_is = {name for name, node in model.source.populations.items() if node.firing is Firing.VALUE}
+    agreed, count = {name: 0.0 for name in names[0] if name not in as_is}, samples.inputs.shape[1]
     parts = np.array_split(np.arange(count), max(1, count // batch))
     for at, part in enumerate(parts):
         if progress:
@@ -99,8 +100,9 @@ def _similarity(model: CompiledModel, samples: Samples, batch: int, progress: Pr
         inputs = samples.inputs[:, part]
         source = run_source(model.source, inputs)
         deployed = pipeline.run(model, Samples(samples.name, inputs, None))
-        for name, share in fidelity.agreement(source, deployed).items():
-            agreed[name] += share * len(part) / count
+        deployed = replace(deployed, spikes=model.program.real_values(deployed.spikes))
+        shares = fidelity.agreement(source, deployed)
+        agreed = {name: so_far + shares[name] * len(part) / count for name, so_far in agreed.items()}
         grams = [_grams(result.spikes) for result in (source, deployed)]
         for (a, b), each in sums.items():
             each.add_grams(grams[0][a], grams[1][b])
@@ -109,7 +111,12 @@ def _similarity(model: CompiledModel, samples: Samples, batch: int, progress: Pr
     values = {pair: _value(each) for pair, each in sums.items()}
     return {
         "cka": [
-            {"layer": name, "cka": values[name, name][0], "spike_agreement": agreed[name], "why": values[name, name][1]}
+            {
+                "layer": name,
+                "cka": values[name, name][0],
+                "spike_agreement": agreed.get(name),
+                "why": values[name, name][1],
+            }
             for name in names[0]
         ],
         "matrix": {

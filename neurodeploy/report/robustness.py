@@ -44,13 +44,13 @@ NES = {"sigma": 0.1, "samples": 10, "iterations": 4}
 PLANTED = 500
 """Samples on which a trigger is tried."""
 GAIN = 0.5
-"""On spike counts before the softmax, as in `learning.probing`."""
+"""On spike counts, or sums of values, before the softmax, as in `learning.probing`."""
 ATTACKS = {
     "fgsm_counterpart": "fast gradient sign method, by the gradient of the network's counterpart without spikes",
     "fgsm_surrogate": "fast gradient sign method, by the source's surrogate gradient through time",
     "noise": "random signs of the same size: the control",
-    "nes_source": "black box: a gradient estimated from the source's spike counts",
-    "nes_deployed": "black box: a gradient estimated from the deployed program's own spike counts",
+    "nes_source": "black box: a gradient estimated from what the source's output sends",
+    "nes_deployed": "black box: a gradient estimated from what the deployed program's output sends",
 }
 
 
@@ -199,7 +199,7 @@ def _measured(place: Place, attack: attacks.Attack, labels: np.ndarray, epsilons
 
 
 def loss_of_counts(run: Run, inputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the cross-entropy (sample,) of the softmax of `GAIN` times the output's spike counts."""
+    """Return the cross-entropy (sample,) of the softmax of `GAIN` times what the output sends."""
     fired = run(inputs)
     scores = GAIN * fired.sum(axis=0, dtype=np.float64).reshape(len(labels), -1)
     beyond = scores - scores[np.arange(len(labels)), labels][:, np.newaxis]

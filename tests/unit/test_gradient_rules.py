@@ -90,7 +90,7 @@ def test_a_layer_fires_what_the_network_means(adaptation: tuple[float, float] | 
     assert torch.cat(fired).numpy().astype("uint8").tolist() == expected.spikes[meant.output].tolist()
 
 
-@pytest.mark.parametrize("firing", [firing for firing in Firing if firing is not Firing.VALUE])
+@pytest.mark.parametrize("firing", [firing for firing in Firing if not firing.says_value])
 @pytest.mark.parametrize("reset", [reset for reset in Reset if reset is not Reset.SUBTRACT])
 def test_firing_and_floor_mean_the_same_in_every_engine(firing: Firing, reset: Reset) -> None:
     """Real numbers, PyTorch in float64 and the layers that learn fire the same; the last know no graded spikes.

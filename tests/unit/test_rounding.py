@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -17,11 +16,11 @@ from neurodeploy.engine.real import run_real
 from neurodeploy.evaluation import rounding
 from neurodeploy.evaluation.rounding import certify, follow, misdelivered, misrounded
 from neurodeploy.frontends.source import run_source
-from neurodeploy.ir.network import Edge, Network, Readout
-from neurodeploy.ir.nodes import LIF, Firing, Input, InputKind, Linear, Reset
+from neurodeploy.ir.nodes import Firing, InputKind, Reset
 from neurodeploy.ir.program import STATE_SHIFT
 from neurodeploy.lowering import lower
 from tests.property.test_quantize import network
+from tests.sigma_delta_networks import telling, walk
 
 SEEN_BEFORE_RESET = (Reset.NONE, Reset.SUBTRACT_NEXT_STEP, Reset.ZERO_NEXT_STEP)
 """Resets whose recorded membrane is the one that was compared with the threshold."""
@@ -177,35 +176,12 @@ def test_calibration_leaves_twice_the_room_of_what_was_seen() -> None:
     assert quantize(lower(net), ranges | {"lif1": more}).population("lif1").scale < population.scale
 
 
-def telling(seed: int) -> Network:
-    """Return sigma-delta neurons of all three kinds in the integers of lava-dl: an encoder, a layer, a sum."""
-    rng = np.random.default_rng(seed)
-    shared = {"grid": 1 / 64, "payload": 1 / 4096, "reset": Reset.NONE, "beta": np.array(0.0)}
-    one, threshold, bias = np.array(1.0), np.array(6 / 64), rng.integers(-40, 40, 7) / 64
-
-    def weights(*shape: int) -> Linear:
-        return Linear(2 * rng.integers(-60, 60, shape) / 64)
-
-    nodes = {
-        "in": Input((5,), InputKind.GRADED, -2.0, 2.0, grid=1 / 64),
-        "0.map": Linear(np.eye(5)),
-        "0": LIF((5,), threshold=threshold, firing=Firing.DELTA, **shared),
-        "1.map": weights(7, 5),
-        "1": LIF((7,), threshold=threshold, alpha=one, firing=Firing.DELTA_RELU, bias=bias, **shared),
-        "2.map": weights(3, 7),
-        "2": LIF((3,), threshold=one, alpha=one, firing=Firing.VALUE, **shared),
-    }
-    edges = tuple(Edge(*pair) for pair in pairwise(nodes))
-    return Network(nodes, edges, "in", "2", readout=Readout.MEMBRANE_SUM)
-
-
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("on_grid", [True, False])
 def test_what_tells_changes_is_followed_to_the_last_bit(seed: int, on_grid: bool) -> None:
     """From values on the source's grid every message and sum is the source's own; others are explained by rounding."""
     model = pipeline.compile(telling(seed), "loihi2-sim")
-    walk = np.cumsum(np.random.default_rng(seed).normal(0, 0.2, (20, 4, 5)), axis=0).clip(-2, 2)
-    x = np.rint(64 * walk) / 64 if on_grid else walk
+    x = walk(seed) + (0.0 if on_grid else np.random.default_rng(seed).uniform(-0.5, 0.5, (20, 4, 5)) / 64)
     source = run_source(model.source, x, record_states=True)
     ours = pipeline.run(model, pipeline.Samples("walk", x, None), record_states=True)
     for population in model.program.populations:
@@ -221,7 +197,7 @@ def test_what_tells_changes_is_followed_to_the_last_bit(seed: int, on_grid: bool
 @pytest.mark.parametrize("name", ["0", "1"])
 def test_a_wrong_message_is_found_where_it_was_sent(wrong: str, name: str) -> None:
     model = pipeline.compile(telling(0), "loihi2-sim")
-    x = np.rint(64 * np.cumsum(np.random.default_rng(0).normal(0, 0.2, (20, 1, 5)), axis=0).clip(-2, 2)) / 64
+    x = walk(0, samples=1)
     ours = pipeline.run(model, pipeline.Samples("walk", x, None), record_states=True)
     sent = ours.spikes[name].copy()
     silent = wrong == "told below the threshold"

@@ -100,14 +100,10 @@ def quantize(network: Network, ranges: dict[str, Ranges] | None = None) -> Progr
         recorded += _most_deviation(network, name, most[name], ranges)
         neuron, rounding = _neuron(network, name, node, bias, scale, most[name])
         neuron = replace(neuron, activation_shift=shift)
-        recorded += rounding
-        if node.firing.tells_changes:
-            neuron = replace(neuron, most=CHANGE_MAX, payload_shift=STATE_SHIFT)
-        elif node.firing is Firing.VALUE:
-            neuron, rounding = _sending(network, name, neuron, scale, worst_case(node, feeds, bias)[1], ranges)
-            recorded += rounding
+        neuron, sending = _sending(network, name, neuron, scale, worst_case(node, feeds, bias)[1], ranges)
+        recorded += rounding + sending
         populations.append(Population(name, node.shape, neuron, latency[name], scale))
-        if node.firing is Firing.VALUE or node.firing.tells_changes:
+        if node.firing.says_value:
             payload = populations[-1].payload
             sent[name] = Sent(-neuron.most * payload, neuron.most * payload, payload)
         for feed in feeds:
@@ -281,11 +277,15 @@ def _neuron(
 def _sending(
     network: Network, name: str, neuron: Neuron, scale: float, worst: float, ranges: dict[str, Ranges] | None
 ) -> tuple[Neuron, list[Deviation]]:
-    """Say in what steps neurons that never spike send their membrane: all its bits where nobody reads it.
+    """Say in what steps neurons that never spike send their membrane, all its bits where nobody reads it, or changes.
 
     Args:
         worst: bound of |membrane| in membrane units.
     """
+    if neuron.firing.tells_changes:
+        return replace(neuron, most=CHANGE_MAX, payload_shift=STATE_SHIFT), []
+    if neuron.firing is not Firing.VALUE:
+        return neuron, []
     if not network.outgoing(name):
         return replace(neuron, most=STATE_MAX), []
     reach = min(worst, CALIBRATION_MARGIN * ranges[name].voltage) if ranges else worst

@@ -13,7 +13,7 @@ from neurodeploy.backends.feeds import LinearMap
 from neurodeploy.backends.structure import paths_have_equal_length, thresholds_do_not_adapt
 from neurodeploy.errors import Finding
 from neurodeploy.ir.network import Network
-from neurodeploy.ir.nodes import Conv, Firing
+from neurodeploy.ir.nodes import Conv
 
 
 def thresholds_are_positive(network: Network) -> Iterator[Finding]:
@@ -63,7 +63,7 @@ def membranes_are_read_later(network: Network) -> Iterator[Finding]:
         maps = {edge.target for edge in network.outgoing(name)}
         readers = {edge.target for each in maps for edge in network.outgoing(each)}
         back = [reader for reader in readers if order[reader] <= order[name]]
-        if (node.firing is Firing.VALUE or node.firing.tells_changes) and back:
+        if node.firing.says_value and back:
             what, why = (
                 f"its membrane is read by {', '.join(sorted(back))} a step late",
                 "its unit is not known there yet",
