@@ -158,6 +158,23 @@ def test_every_firing_by_hand(firing: Firing, most: int, reset: Reset, fired: li
     assert (spikes, voltages) == (fired, membranes)
 
 
+def test_a_change_by_the_threshold_is_told_and_what_its_message_drops_is_not() -> None:
+    """By hand, with a threshold of 64 states and messages of 32: Lava's residue is what was not told at all."""
+    forgets = np.asarray(DECAY_ONE, np.int32)
+    cell = Neuron(forgets, forgets, np.ones((), np.int32), np.zeros((), np.int32), 0, Reset.NONE, False)
+    cell = replace(cell, firing=Firing.DELTA, most=1 << 18, payload_shift=5, activation_shift=0)
+    state, sent = State(np.zeros(1, np.int64), np.zeros(1, np.int64)), []
+    values = [63, 64, 127, 128, 60, 200, 200, 100]
+    for value in values:
+        sent.append(int(neuron_step(cell, state, np.array([value]))[0]))
+    assert sent == [0, 2, 0, 2, -3, 4, 0, -4]  # 60 - 128 = -68 is told as -96
+    relu = replace(cell, firing=Firing.DELTA_RELU)
+    state, sent = State(np.zeros(1, np.int64), np.zeros(1, np.int64)), []
+    for value in (100, -300, -100, 64):
+        sent.append(int(neuron_step(relu, state, np.array([value]))[0]))
+    assert sent == [3, -4, 0, 2]
+
+
 def test_changes_too_large_for_the_kernels_are_left_to_the_reference() -> None:
     """A value that jumps by all of the state, read by 300 synapses of the largest weight, needs 36 bits."""
     adds, none = np.zeros((), np.int32), np.asarray(DECAY_ONE, np.int32)
