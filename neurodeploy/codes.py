@@ -123,8 +123,8 @@ EXPLANATIONS: dict[str, str] = {
     "ND041": "A type that NIR 1.0.8 does not have; or the output adds up several nodes, or is no population: a "
     "decision is the largest count of spikes or, where the output is LI, CubaLI or I, the largest sum of a membrane.",
     "ND042": "The node is supported, but not with this setting: a reset to a voltage where the neuron does not start, "
-    "a leak beside a synaptic current, a threshold below the reset, a delay of more than one step, padding that "
-    "differs from side to side. The message says which and what to use instead.",
+    "a threshold below the reset, a delay of more than one step, padding that differs from side to side. The message "
+    "says which and what to use instead.",
     "ND043": "The settings of --semantics are discretization, gain, reset, firing, floor, current and start, each with "
     "the values that `neurodeploy explain ND040` lists; reset=subtract, snnTorch's undelayed one, is of neurons that "
     "fire once and above their threshold. They are for NIR graphs only; other models say what they compute.",
@@ -269,7 +269,8 @@ EXPLANATIONS: dict[str, str] = {
     "path that waits longer cannot be said, nor one that waits behind a map with a bias: the bias would arrive a step "
     "too early. Let the edge that leaves the population or the input wait.",
     "ND139": "A neuron adds its bias to its synaptic current or to its membrane, and this one has biases of both kinds "
-    "(a layer's is part of the current, lava-dl's norm adds to the membrane). Train with biases in the layers alone.",
+    "(a layer's is part of the current, lava-dl's norm and NIR's v_leak add to the membrane). Train with biases in the "
+    "layers alone.",
     "ND140": "Loihi's threshold is an unsigned 17-bit number, and a neuron whose threshold is zero or below fires at "
     "rest in every step. Train with a positive threshold.",
     "ND141": "Each step a state keeps the fraction (4096 - decay) / 4096 of itself, with a 12-bit decay: from none to "
@@ -327,9 +328,9 @@ EXPLANATIONS: dict[str, str] = {
     "step, a floor, what enters and how it is encoded, how a decision is made. neurodeploy reads it back; another "
     "tool reads what NIR's equations say.",
     "ND161": "No NIR graph computes this: NIR's neurons have one fixed threshold and states that decay, none sends "
-    "changes or adds a bias beside its current, every node is fed by the input, and it has no maximum. What has no "
-    "node is multiplied out into one matrix, up to 2^24 weights; NIR cannot give flat values axes again, so what "
-    "follows is multiplied out too. A file holds up to 512 MiB of arrays, as much as is read back.",
+    "changes of a value, every node is fed by the input, and it has no maximum. What has no node is multiplied out "
+    "into one matrix, up to 2^24 weights; NIR cannot give flat values axes again, so what follows is multiplied out "
+    "too. A file holds up to 512 MiB of arrays, as much as is read back.",
     "ND162": "Listed, always: exported in another form that computes the same. nir 1.0.8 checks shapes as if each "
     "Conv2d had one group and a square kernel, so groups and other kernels are spelled out in zeros; maps that NIR "
     "lacks are matrices, maxima over spikes logical ors, delays outside loops nodes of type Delay. The metadata holds "

@@ -107,16 +107,20 @@ def worst_case(
     """Return bounds of |current| and |membrane| in membrane units over all inputs; huge where nothing bounds them.
 
     Args:
-        bias: (neuron,).
+        bias: (neuron,), of maps and of the population; its own does not pass a synaptic current.
         levels: of weights, see `Feed.rounding`.
         most: spikes of a neuron in one step; subtracted all at once, they leave less than a threshold if they suffice.
     """
-    low, high = np.minimum(bias, 0.0), np.maximum(bias, 0.0)
+    outside = node.bias if node.alpha is not None and node.bias is not None else np.zeros(())
+    own = np.broadcast_to(outside.reshape(-1), node.size)
+    low, high = np.minimum(bias - own, 0.0), np.maximum(bias - own, 0.0)
     for feed in feeds:
         less, more = feed.reach()
         low, high = low + less - feed.rounding(levels), high + more + feed.rounding(levels)
     down, up = float(-low.min(initial=0)), float(high.max(initial=0))
     down, up = (x / _forgetting(node.alpha) if x else 0.0 for x in (down, up))
+    current = max(down, up)
+    down, up = down + max(0.0, -float(own.min(initial=0))), up + max(0.0, float(own.max(initial=0)))
     silent = node.firing is Firing.VALUE
     theta, least = (0.0, 0.0) if silent else (float(node.threshold.max()), float(node.threshold.min()))
     leak = _forgetting(node.beta)
@@ -126,7 +130,7 @@ def worst_case(
     spent = node.reset is Reset.SUBTRACT_AT_ONCE and node.firing is Firing.MULTIPLE and up <= (most - 1) * least
     rises = theta + up if "zero" in node.reset or spent else (up / leak if up else 0.0)
     late = node.reset in (Reset.SUBTRACT_NEXT_STEP, Reset.SUBTRACT)
-    return max(down, up), max(falls + (most * theta if late else 0.0), rises, theta)
+    return current, max(falls + (most * theta if late else 0.0), rises, theta)
 
 
 def _forgetting(decay: np.ndarray | None) -> float:

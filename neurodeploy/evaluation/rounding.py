@@ -4,8 +4,8 @@ A population of the program is followed in real numbers, with the weights as the
 the resets that the program's own spikes gave it. Its membranes may then be apart from the integers' only by what was
 rounded on the way, and that distance has a bound that follows from the recorded integers alone:
 
-    e_i(t) = alpha e_i(t-1) + |d alpha| |i(t-1)| + |sum w x - sum w' x'| + |d bias| + units
-    e_v(t) = beta e_v(t-1) + |d beta| |v(t-1)| + e_i(t) + |d theta| + units
+    e_i(t) = alpha e_i(t-1) + |d alpha| |i(t-1)| + |sum w x - sum w' x'| + [|d bias|] + units
+    e_v(t) = beta e_v(t-1) + |d beta| |v(t-1)| + e_i(t) + [|d bias|] + |d theta| + units
 
 A spike where the real membrane is below threshold by more than the bound, or silence where it is above by more, is a
 defect; every other difference is rounding. So that a wrong number cannot excuse itself, every integer is first held
@@ -284,7 +284,7 @@ def follow(
 ) -> Followed:
     """Follow `population` in real numbers through the samples `part`, reset and fed by the program's own spikes."""
     drive, rounded, slack = _delivered(network, program, population, inputs, ours, part)
-    cell = _Cell.of(network.populations[population.name], population)
+    cell = _Cell.of(network.populations[population.name], population, total_bias(network, population))
     fired = _flat(ours.spikes[population.name][:, part]).astype(np.int64)
     shape = drive.shape[1:]
     i, v, told, e_i, e_v, e_told = (np.zeros(shape) for _ in range(6))
@@ -297,7 +297,7 @@ def follow(
         i = cell.alpha * i + x
         v, e_v = cell.reset_at_spike(v, e_v, before)
         kept.low[step], kept.high[step] = cell.thresholds(v, e_v, fired[step])
-        e_v = (cell.beta + cell.d_beta) * e_v + cell.d_beta * np.abs(v) + e_i + cell.unit
+        e_v = (cell.beta + cell.d_beta) * e_v + cell.d_beta * np.abs(v) + e_i + cell.d_bias + cell.unit
         v, e_v = cell.reset_next_step(cell.beta * v + i + cell.bias, e_v, before)
         times = 2 + np.abs(fired[step]) * (cell.most > 1)
         kept.membrane[step] = v
@@ -334,8 +334,8 @@ def _delivered(
         rounded += apply(scaled, seen.reshape(-1, seen.shape[2])).reshape(shape)
         slack += population.constants.unit * 2.0**population.loihi.activation_shift if _shifted_out(projection) else 0.0
     own = network.populations[population.name].bias
-    outside = 0.0 if own is None else own.reshape(-1)
-    return drive, rounded + population.constants.values["bias"] - outside, slack
+    bias = population.constants.values["bias"] if own is None else total_bias(network, population) - own.reshape(-1)
+    return drive, rounded + bias, slack
 
 
 def _shifted_out(projection: Projection) -> bool:
@@ -404,13 +404,14 @@ class _Cell:
     least: np.ndarray | None
     d_beta: np.ndarray
     d_alpha: np.ndarray
+    d_bias: np.ndarray
     d_theta: np.ndarray
     d_floor: np.ndarray
     unit: float
     single: float
 
     @staticmethod
-    def of(node: LIF, population: Population) -> _Cell:
+    def of(node: LIF, population: Population, bias: np.ndarray) -> _Cell:
         def flat(values: np.ndarray) -> np.ndarray:
             return values.reshape(-1) if values.ndim else values
 
@@ -434,6 +435,7 @@ class _Cell:
             theta if node.firing.tells_changes else None,
             np.abs(is_value["beta"] - beta),
             np.abs(is_value["alpha"] - alpha),
+            np.zeros(()) if node.bias is None else np.abs(is_value["bias"] - bias),
             np.zeros(()) if silent else np.abs(is_value["threshold"] - theta),
             d_floor,
             0.0 if node.payload is not None else constants.unit,

@@ -32,7 +32,7 @@ from neurodeploy.ir.nodes import LIF, Input, Map, MaxPool, Reshape, Shape
 from neurodeploy.lowering.spike_max_pools import spike_max_pools
 
 UNSAID, IMPOSSIBLE, REWRITTEN, ROUNDED = "ND160", "ND161", "ND162", "ND164"
-UNITS = {"beta": "of the membrane", "alpha": "of the current", "gain": "membrane units"}
+UNITS = {"beta": "of the membrane", "alpha": "of the current", "gain": "membrane units", "bias": "membrane units"}
 
 
 @dataclass(frozen=True)

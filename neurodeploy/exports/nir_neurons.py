@@ -5,6 +5,7 @@
                                      tau_syn = dt / (1 - alpha)      w_in = gain / (1 - alpha)
     beta = 1, gain        IF         R = gain / dt
     beta = 0, no reset    Threshold  a membrane that keeps nothing; without a gain
+    bias                  LIF, CubaLIF                               v_leak = bias / (1 - beta)
     a value in every step LI, CubaLI or I, with the same numbers
 
 NIR has no finite tau for a state that keeps all of itself beside others that do not: there 1 - beta is the smallest
@@ -66,9 +67,8 @@ def neuron(lif: LIF, shape: Shape, step: float) -> Neuron:
             return Neuron(Record("LIF", {}), (), {}, against)
     if lif.adaptation is not None:
         return Neuron(Record("LIF", {}), (), {}, "its threshold adapts, and no neuron of NIR has such a state")
-    if lif.firing.tells_changes or lif.bias is not None:
-        against = "it sends changes of a value" if lif.firing.tells_changes else "it has a bias that passes no current"
-        return Neuron(Record("LIF", {}), (), {}, f"{against}, and no neuron of NIR does")
+    if lif.firing.tells_changes:
+        return Neuron(Record("LIF", {}), (), {}, "it sends changes of a value, and no neuron of NIR does")
     record = _record(lif, shape, step)
     unsaid = _unsaid(lif) if record.kind != "Threshold" else tuple(FIRINGS[f] for f in [lif.firing] if f in FIRINGS)
     return Neuron(record, unsaid, _rounded(lif, record, step))
@@ -82,13 +82,15 @@ def _record(lif: LIF, shape: Shape, step: float) -> Record:
         return Record(kind, fields)
     gain = np.array(1.0) if lif.gain is None else lif.gain
     threshold = _spread(lif.threshold, lif, shape)
-    if lif.alpha is None and not np.any(lif.beta) and np.all(gain == 1) and lif.reset in FORGETFUL:
+    led = lif.bias is not None
+    if lif.alpha is None and not led and not np.any(lif.beta) and np.all(gain == 1) and lif.reset in FORGETFUL:
         return Record("Threshold", {"threshold": threshold})
     zero = np.zeros(shape)
-    if lif.alpha is None and np.all(lif.beta == 1):
+    if lif.alpha is None and not led and np.all(lif.beta == 1):
         return Record("IF", {"r": _spread(gain / step, lif, shape), "v_threshold": threshold, "v_reset": zero})
     loss = _spread(np.maximum(1 - lif.beta, LEAST), lif, shape)
-    shared = {"v_leak": zero, "v_threshold": threshold, "v_reset": zero.copy()}
+    leak = zero if lif.bias is None else _spread(lif.bias, lif, shape) / loss
+    shared = {"v_leak": leak, "v_threshold": threshold, "v_reset": zero.copy()}
     if lif.alpha is None:
         return Record("LIF", {"tau": step / loss, "r": _spread(gain, lif, shape) / loss, **shared})
     faded = _spread(np.maximum(1 - lif.alpha, LEAST), lif, shape)
@@ -125,6 +127,8 @@ def _rounded(lif: LIF, record: Record, step: float) -> dict[str, float]:
     if record.kind not in ("IF", "I"):
         kept = 1 - step / record.array("tau" if record.kind in ("LIF", "LI") else "tau_mem")
         pairs = {"beta": (_spread(lif.beta, lif, shape), kept), "gain": (pairs["gain"][0], (1 - kept) * r)}
+    if lif.bias is not None:
+        pairs["bias"] = (_spread(lif.bias, lif, shape), (1 - kept) * record.array("v_leak"))
     if lif.alpha is not None:
         kept = 1 - step / record.array("tau_syn")
         pairs["alpha"] = (_spread(lif.alpha, lif, shape), kept)

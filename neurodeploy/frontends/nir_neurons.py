@@ -10,7 +10,7 @@ With k(tau) what a step keeps of a state: 1 - dt / tau (Euler), or exp(-dt / tau
     LI, CubaLI, I                                    the same without a threshold: s(t) = v(t), sent in every step
 
 `ir.nodes.LIF` starts at 0 and resets to 0, so v is counted from v_reset, with threshold v_threshold - v_reset; the leak
-is then a bias. A bias of the membrane is one of its input, divided by the gain; a synaptic current would filter it.
+is then a bias of the input, divided by the gain, or the neuron's own where a synaptic current would filter it.
 """
 
 from __future__ import annotations
@@ -66,14 +66,14 @@ def neurons(record: Record, shape: Shape, reading: Reading, place: str) -> Neuro
     if semantics.gain is Gain.DECAYED and alpha is not None:
         unit, gain = False, alpha
     drift = np.zeros(shape) if record.kind == "IF" else (1 - beta) * (record.array("v_leak") - origin)
-    bias = None
-    if np.any(drift):
-        if alpha is not None or (not unit and np.any(gain == 0)):
-            return Neurons(findings=(_leaking(record, place),))
-        bias = drift if unit else drift / gain
+    entering, own = None, None
+    if np.any(drift) and (alpha is not None or (not unit and np.any(gain == 0))):
+        own = drift
+    elif np.any(drift):
+        entering = drift if unit else drift / gain
     threshold, floor = record.array("v_threshold") - origin, _floor(record, origin, reading)
     lif = LIF(shape, beta, threshold, semantics.reset, alpha, None if unit else gain)
-    return Neurons(replace(lif, firing=semantics.firing, floor=floor), bias)
+    return Neurons(replace(lif, firing=semantics.firing, floor=floor, bias=own), entering)
 
 
 def _integrators(record: Record, shape: Shape, reading: Reading, place: str) -> Neurons:
@@ -156,15 +156,6 @@ def _unfit_voltages(record: Record, origin: np.ndarray, reading: Reading, place:
         why = "no step may leave the membrane below, and the first has it there already"
         findings.append(Finding("ND042", place, what, why, "use a floor of at most v_reset"))
     return findings
-
-
-def _leaking(record: Record, place: str) -> Finding:
-    what = f"v_leak is {_span(record.array('v_leak'))}, and a spike does not lead there"
-    why = "the leak is a constant input of the membrane, and all input of this neuron passes its synaptic current first"
-    if record.kind == "LIF":
-        why = "the leak is a constant input, and R leaves none"
-    fix = "train with v_leak = v_reset, and a bias in the layer before"
-    return Finding("ND042", place, what, why, fix)
 
 
 def _span(values: np.ndarray) -> str:

@@ -164,9 +164,9 @@ class RandomNetwork:
             alpha = self.some(size) if self.chance(0.3) else None
             beta = np.minimum(beta, 0.75) if alpha is not None else beta
             gain = None if self.chance(0.5) else r.choice([0.5, 1.0, 2.0], size)
-            return self.add(
-                LIF(shape, np.array(beta), np.array(r.choice([0.5, 1.0, 1.5], size)), Reset.ZERO, alpha, gain)
-            )
+            bias = np.array(self.values(*shape)) if alpha is not None and self.chance(0.5) else None
+            threshold = np.array(r.choice([0.5, 1.0, 1.5], size))
+            return self.add(LIF(shape, np.array(beta), threshold, Reset.ZERO, alpha, gain, bias=bias))
         reset = list(Reset)[r.integers(6)]
         firing = Firing.ABOVE if reset is Reset.SUBTRACT else list(Firing)[r.integers(3)]
         neuron = LIF(shape, self.kept(size), np.array(r.uniform(0.1, 1, size)), reset, firing=firing)
@@ -175,6 +175,7 @@ class RandomNetwork:
             "gain": r.normal(size=size),
             "grid": 0.25,
             "floor": np.array(-0.5),
+            "bias": r.normal(size=size),
         }.items():
             if self.chance(0.4):
                 neuron = replace(neuron, **{key: np.array(value) if key != "grid" else value})

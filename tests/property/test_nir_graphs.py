@@ -51,14 +51,14 @@ class RandomGraph:
 
     def _neuron(self, n: int) -> Any:
         r = self.random
-        tau, syn, v, zero = r.uniform(2, 9, n) * DT, r.uniform(2, 6, n) * DT, r.uniform(0.4, 1, n), np.zeros(n)
+        tau, syn, v = r.uniform(2, 9, n) * DT, r.uniform(2, 6, n) * DT, r.uniform(0.4, 1, n)
         kinds = [
             lambda: nir.LIF(tau, r.uniform(1, 5, n), r.uniform(-0.2, 0.3, n), v),
-            lambda: nir.CubaLIF(tau, syn, r.uniform(1, 5, n), zero, v, w_in=r.uniform(1, 3, n)),
+            lambda: nir.CubaLIF(tau, syn, r.uniform(1, 5, n), r.uniform(-0.2, 0.3, n), v, w_in=r.uniform(1, 3, n)),
             lambda: nir.IF(r.uniform(200, 500, n), v),
             lambda: nir.Threshold(v),
             lambda: nir.LI(tau, r.uniform(1, 5, n), r.uniform(-0.2, 0.3, n)),
-            lambda: nir.CubaLI(tau, syn, r.uniform(1, 5, n), zero, w_in=r.uniform(1, 3, n)),
+            lambda: nir.CubaLI(tau, syn, r.uniform(1, 5, n), r.uniform(-0.2, 0.3, n), w_in=r.uniform(1, 3, n)),
             lambda: nir.I(r.uniform(20, 50, n)),
         ]
         return kinds[r.integers(len(kinds))]()

@@ -45,6 +45,10 @@ def network(seed: int, reset: Reset, synaptic: bool, recurrent: bool, graded: bo
         for name in ("lif1", "lif2"):
             firing = Firing.ABOVE if reset is Reset.SUBTRACT else list(Firing)[rng.integers(3)]
             floor = np.array(-rng.uniform(0, 1.5)) if rng.random() < 0.7 else None
+            if name == "lif1" and synaptic and rng.random() < 0.5:
+                own = rng.normal(size=hidden) * 0.1
+                nodes |= {each: replace(nodes[each], bias=None) for each in ("fc1", "loop") if each in nodes}
+                nodes[name] = replace(nodes[name], bias=own)
             if reset is Reset.NONE and not (recurrent and name == "lif1") and rng.random() < 0.5:
                 firing, floor = Firing.VALUE, None
             nodes[name] = replace(nodes[name], firing=firing, floor=floor)
@@ -73,8 +77,11 @@ def dequantized(net: Network, program: Program) -> Network:
     for population in program.populations:
         n, node = population.neuron, net.nodes[population.name]
         bias = (n.bias_mantissa.astype(float) * 2.0**n.bias_exponent) / (population.scale * (1 << STATE_SHIFT))
-        first = program.incoming(population.name)[0].name
-        nodes[first] = replace(nodes[first], bias=bias)
+        if node.bias is None:
+            first = program.incoming(population.name)[0].name
+            nodes[first] = replace(nodes[first], bias=bias)
+        else:
+            node = replace(node, bias=np.broadcast_to(bias, node.shape))
         nodes[population.name] = replace(
             node,
             beta=1 - n.dv / 4096,
