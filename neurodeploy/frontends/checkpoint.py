@@ -31,7 +31,7 @@ KEYS = {"neurodeploy", "graph", "tensors", "sha256"}
 def save(
     net: nn.Module, path: str | Path, *, example_input: Tensor, dt: float | None = None, encoding: Any = None
 ) -> Network:
-    """Record `net` (see `frontends.snntorch.record`), write it to `path` whole or not at all, and return the network.
+    """Record `net` (see `frontends.recording.record`), write it to `path` whole or not at all, and return the network.
 
     Args:
         path: of the file to write; an old file there is replaced in one step.
@@ -41,7 +41,7 @@ def save(
         UnsupportedError, NetworkError, UsageError: from `record`.
         LoadError: ND001 when the file cannot be written.
     """
-    from neurodeploy.frontends.snntorch import record
+    from neurodeploy.frontends.recording import record
 
     network = record(net, example_input, dt, encoding)
     save_network(network, path)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from neurodeploy.errors import Change, Deviation, Finding, LoadError, UnsupportedError
 from neurodeploy.frontends.recorded_snntorch import NEURONS
-from neurodeploy.frontends.snntorch import record
+from neurodeploy.frontends.recording import record
 from neurodeploy.ir.network import Network
 
 CODE = "ND020"

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from neurodeploy.errors import Finding, LoadError, UnsupportedError
 from neurodeploy.frontends.checkpoint import describe_content, is_checkpoint, read_tensors
-from neurodeploy.frontends.snntorch import record
+from neurodeploy.frontends.recording import record
 from neurodeploy.frontends.state_dict import is_state_dict
 from neurodeploy.frontends.tracing import FRONTENDS
 from neurodeploy.ir.network import Network

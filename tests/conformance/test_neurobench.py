@@ -19,7 +19,7 @@ from neurodeploy.engine.reference import deliver
 from neurodeploy.errors import BackendUnavailableError, NeurodeployError
 from neurodeploy.evaluation import activity
 from neurodeploy.evaluation import neurobench as metrics
-from neurodeploy.frontends.snntorch import record
+from neurodeploy.frontends.recording import record
 from neurodeploy.frontends.source import moments
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.nodes import Conv, Firing, Linear, Reset

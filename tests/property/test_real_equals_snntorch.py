@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from neurodeploy.engine.real import run_real
-from neurodeploy.frontends.snntorch import record
+from neurodeploy.frontends.recording import record
 from neurodeploy.lowering import lower
 
 STEPS = 6

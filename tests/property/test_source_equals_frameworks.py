@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from neurodeploy.engine.real import run_real
-from neurodeploy.frontends.snntorch import record
+from neurodeploy.frontends.recording import record
 from neurodeploy.frontends.source import run_source
 from neurodeploy.ir.nodes import Firing, Reset
 from neurodeploy.lowering import lower

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from neurodeploy.frontends.snntorch import record
+from neurodeploy.frontends.recording import record
 from neurodeploy.frontends.source import run_source
 
 STEPS, BATCH, FEATURES, WIDTH = 14, 4, 6, 8

@@ -128,7 +128,7 @@ def test_packages_stay_in_their_rooms(package: str, homes: set[str]) -> None:
         ("import neurodeploy.cli", ("numpy", "scipy", "torch", "numba", "lava", "sklearn")),
         ("import neurodeploy.pipeline", ("torch", "snntorch", "lava", "sklearn", "rich")),
         ("import neurodeploy.frontends.lava_dl", ("torch", "lava", "h5py")),
-        ("import neurodeploy.frontends.snntorch", ("spikingjelly", "norse", "sinabs")),
+        ("import neurodeploy.frontends.recording", ("spikingjelly", "norse", "sinabs")),
         ("import neurodeploy.backends.loihi2", ("torch", "lava")),
         ("import neurodeploy.backends.spinnaker2", ("torch", "pyNN", "spynnaker", "pacman")),
         ("import neurodeploy.backends.spinnaker.worker", ("torch", "numba", "pyNN", "nest", "brian2")),

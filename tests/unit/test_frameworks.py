@@ -17,7 +17,7 @@ import neurodeploy
 from neurodeploy import datasets
 from neurodeploy.datasets import Encoding
 from neurodeploy.errors import UnsupportedError
-from neurodeploy.frontends.snntorch import record
+from neurodeploy.frontends.recording import record
 from neurodeploy.frontends.source import run_source
 
 STEPS, SAMPLES, FEATURES, WIDTH, OUT = 8, 4, 6, 8, 5
@@ -299,7 +299,7 @@ def test_a_package_is_imported_when_a_module_of_it_is_met() -> None:
     """Recording a network of snnTorch's imports none of the others."""
     script = """
 import sys, snntorch, torch
-from neurodeploy.frontends.snntorch import record
+from neurodeploy.frontends.recording import record
 net = torch.nn.Sequential(torch.nn.Linear(3, 2), snntorch.Leaky(beta=0.9, init_hidden=True))
 record(net, torch.ones(1, 3))
 print([name for name in ("spikingjelly", "norse", "sinabs") if name in sys.modules])

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from neurodeploy.errors import UnsupportedError
-from neurodeploy.frontends.snntorch import record
+from neurodeploy.frontends.recording import record
 
 
 class Net(nn.Module):

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations, prune
 
 from neurodeploy.errors import NetworkError, NeurodeployError, UnsupportedError, UsageError
-from neurodeploy.frontends.snntorch import record
+from neurodeploy.frontends.recording import record
 from neurodeploy.frontends.source import run_source
 from neurodeploy.ir.nodes import AveragePool, Conv, InputKind, Linear, MaxPool, Reset, Scale, SparseLinear
 

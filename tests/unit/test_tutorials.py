@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from neurodeploy.errors import UnsupportedError
-from neurodeploy.frontends.snntorch import record
+from neurodeploy.frontends.recording import record
 from neurodeploy.frontends.source import run_source
 from neurodeploy.lowering import lower
 from neurodeploy.pipeline import compile as compile_model

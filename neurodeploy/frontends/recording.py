@@ -374,7 +374,7 @@ class _Builder:
 
 
 def _misuse(what: str, why: str) -> Finding:
-    return Finding("ND028", "neurodeploy.frontends.snntorch.record", what, why, "see its docstring")
+    return Finding("ND028", "neurodeploy.frontends.recording.record", what, why, "see its docstring")
 
 
 def _not_finite(place: str, what: str) -> Finding:
