@@ -135,7 +135,7 @@ def train(
     seed: Annotated[int, typer.Option("--seed", metavar="S", min=0, help="Of everything random.")] = 0,
     steps: Annotated[int | None, typer.Option("--steps", metavar="T", min=1, help="Steps per sample.")] = None,
     encoding: Annotated[
-        str | None, typer.Option("--encoding", metavar="KIND", help="direct, rate, latency, rows, frames.")
+        str | None, typer.Option("--encoding", metavar="KIND", help="direct, rate, latency, rows, frames, counts.")
     ] = None,
     neuron: Annotated[
         str | None, typer.Option("--neuron", metavar="KIND", help="lif, two-trace or alif, if not the recipe's.")
@@ -248,7 +248,9 @@ def save(
     steps: Annotated[int | None, typer.Option("--steps", metavar="T", min=1, help="Steps per sample.")] = None,
     encoding: Annotated[
         str | None,
-        typer.Option("--encoding", metavar="KIND", help="With --steps: direct, rate, latency, rows, delta, frames."),
+        typer.Option(
+            "--encoding", metavar="KIND", help="With --steps: direct, rate, latency, rows, delta, frames, counts."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> Answer:
@@ -289,7 +291,9 @@ def compile_model(
     ] = None,
     encoding: Annotated[
         str | None,
-        typer.Option("--encoding", metavar="KIND", help="With --steps: direct, rate, latency, rows, delta, frames."),
+        typer.Option(
+            "--encoding", metavar="KIND", help="With --steps: direct, rate, latency, rows, delta, frames, counts."
+        ),
     ] = None,
     semantics: Semantics = None,
     allow: Allow = None,
@@ -922,7 +926,8 @@ def _usual_data(model: CompiledModel) -> str:
 
     size = prod(model.program.input.shape)
     kind = (model.program.encoding or {}).get("kind")
-    known = {"rows": DATASET_OF_ROWS, "frames": DATASET_OF_FRAMES}.get(str(kind), DATASET_OF_PIXELS)
+    by_kind = {"rows": DATASET_OF_ROWS, "frames": DATASET_OF_FRAMES, "counts": DATASET_OF_FRAMES}
+    known = by_kind.get(str(kind), DATASET_OF_PIXELS)
     if size not in known:
         what = f"the model reads {size} values per step, which no dataset here has"
         fix = "name the data: --data digits, --data mnist, or --data FILE.npz with inputs (step, sample, neuron)"

@@ -148,8 +148,8 @@ EXPLANATIONS: dict[str, str] = {
     "delay=False.",
     # ND05x-ND06x: data
     "ND050": "A dataset, split, limit or encoding was asked for that does not exist or cannot be: the message names "
-    "what there is. An intensity lies in [0, 1]; only the delta encoding has a threshold; rows and delta take "
-    "one step per row of the image. Recordings, which are over time already, take frames; images "
+    "what there is. An intensity lies in [0, 1]; only the delta encoding has a threshold; rows and delta take one step "
+    "per row of the image. Recordings, which are over time already, take frames, those of events also counts; images "
     "take all the others.",
     "ND051": "The files of a dataset were not found. Data are looked for below NEURODEPLOY_DATA, or in ../shared/data, "
     "in the folders that their publisher, torchvision and tonic use; the message lists every place. Nothing is "

@@ -483,7 +483,11 @@ def _with_encoding(network: Network, steps: int | None, encoding: datasets.Encod
     """Set the encoding, or the length of the recorded one; a network without one gets the plainest for its input."""
     if encoding is not None:
         node = network.input_node
-        graded = node.kind is InputKind.GRADED if encoding.kind == "frames" else encoding.kind in ("direct", "rows")
+        graded = (
+            node.kind is InputKind.GRADED
+            if encoding.kind == "frames"
+            else encoding.kind in ("direct", "rows", "counts")
+        )
         kind = InputKind.GRADED if graded else InputKind.SPIKES
         node = node if node.kind is kind else replace(node, kind=kind, low=0.0, high=1.0, levels=None)
         return replace(network, encoding=encoding.to_plain(), nodes=network.nodes | {network.input: node})

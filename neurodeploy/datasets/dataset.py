@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neurodeploy.datasets.encodings import Encoding
+from neurodeploy.datasets.encodings import OF_RECORDINGS, Encoding
 from neurodeploy.datasets.events import Events
 from neurodeploy.datasets.features import Features
 from neurodeploy.errors import Finding, UsageError
@@ -91,16 +91,23 @@ class Recordings:
         return self.streams.shape
 
     def encode(self, encoding: Encoding, index: Index = None) -> np.ndarray:
-        """Return the samples of `index` as input (step, sample, *shape): uint8 spikes of events, float32 features.
+        """Return the samples of `index` as input (step, sample, *shape): uint8 spikes or uint16 counts of events,
+        float32 features.
 
         Raises:
-            UsageError: ND050 when the encoding is for images.
+            UsageError: ND050 when the encoding is for images, or counts events where there are none.
         """
         self._refuse_images(encoding)
-        return self.streams.frames(encoding.steps, _numbers(len(self), index))
+        numbers = _numbers(len(self), index)
+        if encoding.kind == "frames":
+            return self.streams.frames(encoding.steps, numbers)
+        if isinstance(self.streams, Events):
+            return self.streams.counts(encoding.steps, numbers)
+        what, why = f"counts encoding of {self.name}", "it counts events, and these are features"
+        raise UsageError(Finding("ND050", "encoding", what, why, "use frames, the mean of the features"))
 
     def _refuse_images(self, encoding: Encoding) -> None:
-        if encoding.kind != "frames":
+        if encoding.kind not in OF_RECORDINGS:
             what = f"{encoding.kind} encoding of {self.name}"
             why = "it turns an image into input, and these are recordings over time"
             fix = f'Encoding("frames", {encoding.steps}), on the command line --encoding frames'

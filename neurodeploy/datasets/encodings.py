@@ -12,8 +12,10 @@ import numpy as np
 
 from neurodeploy.errors import Finding, LoadError, UsageError
 
-KINDS = ("direct", "rate", "latency", "delta", "rows", "frames")
-"""All but the last are for images; "frames" is for recordings, which are over time already."""
+OF_IMAGES = ("direct", "rate", "latency", "delta", "rows")
+OF_RECORDINGS = ("frames", "counts")
+"""For what is over time already."""
+KINDS = (*OF_IMAGES, *OF_RECORDINGS)
 
 
 def direct(images: np.ndarray, steps: int) -> np.ndarray:
@@ -115,7 +117,8 @@ class Encoding:
     Args:
         kind: "direct", "rate", "latency", "delta" or "rows", each a function of this file, for images; "delta" takes an
             image as a signal, one row per step. "frames", for recordings, divides their duration into `steps` equal
-            bins: a spike where at least one event fell into the bin, or the mean of the features over it.
+            bins: a spike where at least one event fell into the bin, or the mean of the features over it. "counts", for
+            recordings made of events, says how many fell into the bin, as tonic's ToFrame does.
         steps: of input, at least 1; of "rows" and "delta", the height of the images.
         seed: of "rate", at least 0; the others draw nothing.
         threshold: of "delta", above 0 in intensity; None for the others.
@@ -156,9 +159,9 @@ class Encoding:
             UsageError: ND050 when the images have values outside [0, 1], or no `steps` rows where rows are fed; when
                 the kind is for recordings.
         """
-        if self.kind == "frames":
-            why = "frames divide a recording's duration into bins, and an image has none"
-            raise UsageError(_misuse("frames of images", why, f"for images there are {', '.join(KINDS[:-1])}"))
+        if self.kind in OF_RECORDINGS:
+            why = "they divide a recording's duration into bins, and an image has none"
+            raise UsageError(_misuse(f"{self.kind} of images", why, f"for images there are {', '.join(OF_IMAGES)}"))
         images = np.asarray(images)
         if images.size and not (images.min() >= 0 and images.max() <= 1):
             what = f"intensities reach from {images.min()} to {images.max()}"

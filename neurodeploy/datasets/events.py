@@ -53,15 +53,24 @@ class Events:
         Returns:
             (step, sample, *shape) uint8.
         """
+        spikes = np.zeros((steps, len(index), prod(self.shape)), np.uint8)
+        spikes[self._bins(steps, index)] = 1
+        return spikes.reshape(steps, len(index), *self.shape)
+
+    def counts(self, steps: int, index: np.ndarray) -> np.ndarray:
+        """Return how many events fell into each bin of `frames`, (step, sample, *shape) uint16, up to 65,535."""
+        counts = np.zeros((steps, len(index), prod(self.shape)), np.uint16)
+        np.add.at(counts, self._bins(steps, index), 1)
+        return counts.reshape(steps, len(index), *self.shape)
+
+    def _bins(self, steps: int, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return bin, place in `index` and channel of every event of the recordings `index`."""
         lengths = self.starts[index + 1] - self.starts[index]
         parts = [slice(start, start + n) for start, n in zip(self.starts[index], lengths, strict=True)]
-        spikes = np.zeros((steps, len(index), prod(self.shape)), dtype=np.uint8)
-        if parts:
-            times = np.concatenate([self.times[part] for part in parts]).astype(np.int64)
-            bins = np.minimum(times * steps // np.repeat(self.durations[index], lengths), steps - 1)
-            sample = np.repeat(np.arange(len(index)), lengths)
-            spikes[bins, sample, np.concatenate([self.addresses[part] for part in parts])] = 1
-        return spikes.reshape(steps, len(index), *self.shape)
+        times = np.concatenate([np.empty(0, np.int64), *(self.times[part] for part in parts)]).astype(np.int64)
+        bins = np.minimum(times * steps // np.repeat(self.durations[index], lengths), steps - 1)
+        channels = np.concatenate([np.empty(0, np.uint16), *(self.addresses[part] for part in parts)])
+        return bins, np.repeat(np.arange(len(index)), lengths), channels
 
 
 def flat(streams: Iterable[np.ndarray]) -> dict[str, np.ndarray]:

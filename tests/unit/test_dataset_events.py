@@ -91,7 +91,10 @@ def test_frames_are_the_definition() -> None:
     expected = np.zeros((9, 3, 6), np.uint8)
     for sample, (stream, duration) in enumerate(zip(streams, durations, strict=True)):
         for t, address in stream.tolist():
-            expected[min(int(t * 9 / duration), 8), sample, address] = 1
+            expected[min(int(t * 9 / duration), 8), sample, address] += 1
+    assert expected.max() > 3
+    assert np.array_equal(events.counts(9, np.arange(3)).reshape(9, 3, 6), expected)
+    expected = np.minimum(expected, 1)
     actual = events.frames(9, np.arange(3))
     assert np.uint8 == actual.dtype
     assert np.array_equal(expected.reshape(9, 3, 2, 3), actual)
@@ -116,6 +119,8 @@ def test_images_encodings_do_not_fit_recordings(simulated: datasets.Recordings) 
         with pytest.raises(UsageError, match=r'Encoding\("frames", 5\)') as caught:
             use(Encoding("rate", 5))
         assert codes(caught) == ["ND050"]
+    with pytest.raises(UsageError, match="there are direct, rate, latency, delta, rows"):
+        Encoding("counts", 5).encode(np.zeros((2, 4)))
     with pytest.raises(UsageError, match="100 samples"):
         simulated.encode(Encoding("frames", 5), np.array([100]))
 

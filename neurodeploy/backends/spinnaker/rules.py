@@ -21,10 +21,10 @@ RESETS = (Reset.ZERO, Reset.ZERO_NEXT_STEP, Reset.SUBTRACT_NEXT_STEP)
 def input_is_spikes(network: Network) -> Iterator[Finding]:
     """What enters a SpiNNaker machine is packets, which carry no value.
 
-    A network that reads rows or frames cannot be given the pixels of an image as rates instead.
+    A network that reads rows, frames or counts cannot be given the pixels of an image as rates instead.
     """
     if network.input_node.kind is not InputKind.SPIKES:
-        over_time = (network.encoding or {}).get("kind") in ("rows", "frames")
+        over_time = (network.encoding or {}).get("kind") in ("rows", "frames", "counts")
         trained = "train with an encoding of spikes"
         yield Finding(
             "ND150",
