@@ -704,7 +704,9 @@ def infer_semantics(
     if out is not None:
         with _whole(out) as unfinished:
             unfinished.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
-    return Answer(plain | {"written": None if out is None else str(out)}, display.show_inference)
+    counts = used is not None and used.kind == "counts"
+    told = {"written": None if out is None else str(out), "calibration": data if counts else None}
+    return Answer(plain | told, display.show_inference)
 
 
 @app.command()

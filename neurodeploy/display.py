@@ -245,6 +245,7 @@ def show_inference(console: Console, plain: Plain) -> None:
     written = (
         [f"--semantics {plain['written']}"] if plain["written"] else [*(f"--semantics {s}" for s in settings), *step]
     )
+    written += [] if plain["calibration"] is None else [f"--calibration {plain['calibration']}"]
     _line(console, f"compile   neurodeploy compile {plain['file']} --target loihi2-sim {' '.join(written)}")
 
 

@@ -31,6 +31,7 @@ from neurodeploy.evaluation import activity, baselines, chip_counts, energy, fid
 from neurodeploy.evaluation import neurobench as neurobench_metrics
 from neurodeploy.exports.nir import export_nir
 from neurodeploy.hardware import HardwareProfile, load_profile, target_names, targets_of
+from neurodeploy.ir.entering import counted, encoded
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.nodes import InputKind, grid_levels
 from neurodeploy.ir.program import Cell, Neuron
@@ -106,8 +107,8 @@ def compile(
         target: a shipped profile's name, the path of a profile, or the profile of an artefact.
         calibration: data (see `read_data`) on which ranges are measured; without it they are bounded from the weights.
         steps: length of the encoding; models that record none get rate coding for spikes, direct current otherwise.
-        encoding: how images become input, in place of what the model records; "direct" and "rows" are currents in
-            [0, 1], the others spikes.
+        encoding: how samples become input, in place of what the model records; "direct" and "rows" are currents in
+            [0, 1], "counts" whole numbers, the others spikes, but for frames of features.
         allow: codes of substitutions the user accepts.
         loading: weights, example_shape, dt, trust_pickle, semantics of `frontends.load`.
 
@@ -482,15 +483,9 @@ def backend_of(profile: HardwareProfile) -> ModuleType:
 def _with_encoding(network: Network, steps: int | None, encoding: datasets.Encoding | None) -> Network:
     """Set the encoding, or the length of the recorded one; a network without one gets the plainest for its input."""
     if encoding is not None:
-        node = network.input_node
-        graded = (
-            node.kind is InputKind.GRADED
-            if encoding.kind == "frames"
-            else encoding.kind in ("direct", "rows", "counts")
-        )
-        kind = InputKind.GRADED if graded else InputKind.SPIKES
-        node = node if node.kind is kind else replace(node, kind=kind, low=0.0, high=1.0, levels=None)
-        return replace(network, encoding=encoding.to_plain(), nodes=network.nodes | {network.input: node})
+        before = (network.encoding or {}).get("kind")
+        entering = {network.input: encoded(network.input_node, encoding.kind, before)}
+        return replace(network, encoding=encoding.to_plain(), nodes=network.nodes | entering)
     if steps is None:
         return network
     plainest = "rate" if network.input_node.kind is InputKind.SPIKES else "direct"
@@ -510,6 +505,8 @@ def _covering(network: Network, samples: Samples) -> Network:
         high=high,
         levels=grid_levels(inputs, high),
     )
+    if (network.encoding or {}).get("kind") == "counts":
+        wider = counted(node.shape, float(inputs.max()))
     return replace(network, nodes=network.nodes | {network.input: wider})
 
 

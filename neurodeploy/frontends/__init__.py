@@ -10,6 +10,7 @@ from typing import Any
 from neurodeploy.errors import Finding, LoadError, UsageError
 from neurodeploy.frontends import hdf5
 from neurodeploy.frontends.checks import with_dt
+from neurodeploy.ir.entering import encoded
 from neurodeploy.ir.network import Network
 
 
@@ -92,7 +93,10 @@ def _load_hdf5(
     found = nir_inferred.read(inferred, model)
     settings = found.settings | {**(semantics or {})}
     network = nir.network_in(tree, Path(model).name, found.dt_s if dt is None else dt, settings)
-    return replace(network, encoding=found.encoding, deviations=(*network.deviations, found.deviation))
+    nodes = dict(network.nodes)
+    if found.encoding is not None:
+        nodes[network.input] = encoded(network.input_node, str(found.encoding.get("kind")), None)
+    return replace(network, encoding=found.encoding, nodes=nodes, deviations=(*network.deviations, found.deviation))
 
 
 def _stated(model: str) -> Finding:

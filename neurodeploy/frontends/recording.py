@@ -38,6 +38,7 @@ from neurodeploy.frontends.recorded_layers import layer_node
 from neurodeploy.frontends.recorded_output import Outputs, find_output
 from neurodeploy.frontends.recorded_snntorch import broken
 from neurodeploy.frontends.tracing import FRONTENDS, Kind, Trace, Value
+from neurodeploy.ir.entering import counted
 from neurodeploy.ir.network import Edge, Network
 from neurodeploy.ir.nodes import (
     Input,
@@ -250,7 +251,10 @@ def _input_node(folding: Folding, example: Tensor, encoding: dict | None, findin
 def input_of(shape: Shape, values: np.ndarray, encoding: dict | None) -> Input:
     """Return the Input of `shape` that carries values like `values` (any shape, float64)."""
     low, high = float(values.min()), float(values.max())
-    pixels = encoding is not None and encoding.get("kind") in ("direct", "rows")
+    kind = None if encoding is None else encoding.get("kind")
+    if kind == "counts":
+        return counted(shape, high)
+    pixels = kind in ("direct", "rows")
     if not pixels and np.isin(values, (0.0, 1.0)).all():
         return Input(shape, InputKind.SPIKES)
     if pixels:

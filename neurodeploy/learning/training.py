@@ -25,6 +25,7 @@ from neurodeploy import datasets
 from neurodeploy.datasets import Encoding
 from neurodeploy.errors import BackendUnavailableError, Finding, LoadError, UsageError
 from neurodeploy.frontends.source import run_source
+from neurodeploy.ir.entering import counted
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.nodes import Input, InputKind, grid_levels
 from neurodeploy.learning import architectures, rule
@@ -331,6 +332,8 @@ def input_of(data: datasets.Dataset | datasets.Recordings, encoding: Encoding) -
     """Return the Input that carries `data`: spikes, or currents on the grid of the first training samples."""
     sample = data.encode(encoding, np.arange(min(EXAMPLES, len(data.labels))))
     shape = sample.shape[2:]
+    if encoding.kind == "counts":
+        return counted(shape, float(sample.max()))
     if sample.dtype == np.uint8:
         return Input(shape, InputKind.SPIKES)
     low, high = min(float(sample.min()), 0.0), max(float(sample.max()), 1.0)
