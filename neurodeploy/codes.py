@@ -134,9 +134,9 @@ EXPLANATIONS: dict[str, str] = {
     "ND045": "The HDF5 file is not what lava-dl's export_hdf5 writes: numbered layers with arrays of whole numbers in "
     "the file itself. Export the network again.",
     "ND046": "A block, a neuron or a field of the .net file has no exact counterpart here. Read are blocks of type "
-    "input, conv, pool, flatten, dense and dense_rec with CUBA neurons that refract for one step and send spikes "
-    "without a value, or with rectified sigma-delta neurons from the Input block on, without recurrence or delays. "
-    "netx reads resonate-and-fire neurons too, and passes over what it does not know.",
+    "input, conv, pool, flatten, dense, dense_rec and, in the end, average with CUBA neurons that refract for one step "
+    "and send spikes without a value, or with rectified sigma-delta neurons from the Input block on, without "
+    "recurrence or delays. netx reads resonate-and-fire neurons too, and passes over what it does not know.",
     "ND047": "The layers of the .net file do not fit each other, or their arrays do not fit the shape that they say "
     "they have; or the file does not say what the network reads, which --example-shape can say for it.",
     "ND048": "Substitution, refused unless allowed: a layer has weights of both signs, and some of them lie below -256 "

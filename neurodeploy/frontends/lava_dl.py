@@ -8,6 +8,7 @@ the neurons compute.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -30,8 +31,10 @@ from neurodeploy.frontends.stored_neurons import (
     NEUTRAL,
     REGISTERS,
     SDNN,
+    averages,
     entry_of,
     lost,
+    misplaced_averages,
     neurons_of,
     remembers,
     sigma_delta_misfits,
@@ -46,16 +49,14 @@ FIELDS: dict[str, set[str]] = {
     "conv": {"weight", "bias", "delay", "stride", "padding", "dilation", "groups"},
     "pool": {"weight", "delay", "stride", "padding", "dilation"},
     "flatten": set(),
+    "average": set(),
     "dense": {"weight", "bias", "delay"},
     "dense_rec": {"weight", "weight_rec", "bias", "delay"},
 }
 """The blocks that are read, and what is read of them beside their shape and neurons."""
 IMPLIED = {"shape", "inFeatures", "outFeatures", "inChannels", "outChannels", "kernelSize"}
 """What the arrays say again, of any block."""
-UNREAD = {
-    "average": "it averages the spikes of several neurons, and a decision here counts those of each",
-    "dense_comp": "its weights are complex numbers",
-}
+UNREAD = {"dense_comp": "its weights are complex numbers"}
 """Why some are not read."""
 MIXED_MIN, MIXED_MAX = -256, 254
 """Where netx clips weights of both signs (netx/utils.py: optimize_weight_bits)."""
@@ -75,7 +76,7 @@ def network_of(tree: Tree, file: str, example_shape: Shape | None = None) -> Net
     """
     layers = layers_of(tree, file)
     raise_all(UnsupportedError, [finding for layer in layers for finding in _unsupported(layer)])
-    raise_all(UnsupportedError, sigma_delta_misfits(layers))
+    raise_all(UnsupportedError, [*misplaced_averages(layers), *sigma_delta_misfits(layers)])
     chain = _Chain(layers[0], example_shape)
     for number, layer in enumerate(layers):
         chain.append(str(number), layer)
@@ -156,6 +157,8 @@ class _Chain:
                 self._enter(name, layer)
             case "flatten":
                 self.shape = (prod(self.shape),)
+            case "average":
+                self._average(name, layer)
             case "conv":
                 self._add(name, layer, kernel_of(layer, self.shape))
             case "pool":
@@ -189,6 +192,15 @@ class _Chain:
                 raise misfit(layer, f"{len(maps[0])} neurons read {recurrent.shape} of each other")
             self.nodes[f"{name}.recurrent"] = Linear(recurrent)
             self.edges += [Edge(name, f"{name}.recurrent", 1), Edge(f"{name}.recurrent", name)]
+
+    def _average(self, name: str, layer: StoredLayer) -> None:
+        """Have neurons send the mean of what each group of those before, in their order, sends in a step."""
+        outputs, size = prod(declared(layer)), prod(self.shape)
+        if self.last == "input" or outputs < 1 or size % outputs:
+            raise misfit(layer, f"it makes {outputs} averages of {size} values")
+        members = size // outputs
+        shares = np.kron(np.eye(outputs), np.full(members, 1 / members))
+        self._connect(name, layer, averages(outputs, members), self._read(shares, None))
 
     def _read(self, weight: np.ndarray, bias: np.ndarray | None) -> list[Linear | SparseLinear]:
         """Return the maps that read each of `taps`: the columns of `weight` of the neurons that are read there."""
@@ -257,13 +269,19 @@ class _Chain:
         own = None
         if remembers(layer):
             own, maps[0] = maps[0].bias, replace(maps[0], bias=None)
+        self._connect(name, layer, neurons_of(layer, shape, own), maps)
+
+    def _connect(
+        self, name: str, layer: StoredLayer, neurons: LIF, maps: Sequence[Linear | SparseLinear | Conv]
+    ) -> None:
+        """Add `neurons`, with what reads each of `taps`."""
         self.origin[name] = f'lava-dl {layer.kind} "{layer.name}"'
         for number, (tap, entry) in enumerate(zip(self.taps, maps, strict=True)):
             synapse = f"{name}.synapse{number or ''}"
             self.nodes[synapse], self.origin[synapse] = entry, self.origin[name]
             self.edges += [Edge(tap.source, synapse), Edge(synapse, name)]
-        self.nodes[name] = neurons_of(layer, shape, own)
-        self.last, self.shape = name, shape
+        self.nodes[name] = neurons
+        self.last, self.shape = name, neurons.shape
         self.taps = self._relay(name, layer)
 
 

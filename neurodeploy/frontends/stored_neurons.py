@@ -11,8 +11,11 @@ enter, `Firing.DELTA_RELU` of a layer, and a sum that is read as it is behind SL
     sigma(t) = sigma(t-1) + weight / 64 s(t)                    s: floored to whole 4096ths
     v(t) = sigma(t) + bias / 64                                 told where it changed by vThMant / 64
 
-netx computes their states in 64ths of a message's unit and 4096ths of a weight's (spike_exp and state_exp are 6 in
-netx/hdf5.py), as SLAYER does in floating point.
+SLAYER's Average has neurons of no such type: each sends the mean of what its group of neurons sends in a step. netx
+reads none, and lava-dl 0.6.0 fails to export one; a file may have it all the same.
+
+netx computes the states of SDNN in 64ths of a message's unit and 4096ths of a weight's (spike_exp and state_exp are 6
+in netx/hdf5.py), as SLAYER does in floating point.
 """
 
 from __future__ import annotations
@@ -57,7 +60,7 @@ def lost(layer: StoredLayer, what: str, why: str) -> Finding:
 def unread_neurons(layer: StoredLayer) -> list[Finding]:
     """Return a finding for every register of a block's neurons that has no exact counterpart."""
     neuron = layer.text("neuron/type")
-    if neuron is None and layer.kind in ("flatten", "input"):
+    if neuron is None and layer.kind in ("flatten", "input", "average"):
         return []
     if neuron not in REGISTERS:
         return [lost(layer, f"a layer of {neuron or 'no'} neurons", f"read are {', '.join(REGISTERS)}")]
@@ -74,6 +77,15 @@ def unread_neurons(layer: StoredLayer) -> list[Finding]:
 def sums(layer: StoredLayer) -> bool:
     """Say whether the neurons of `layer` add up changes and are read as they are: SLAYER's sigma_delta.Output."""
     return "neuron/sigma_output" in layer.fields
+
+
+def misplaced_averages(layers: list[StoredLayer]) -> list[Finding]:
+    """Return what stands against averages where they stand among the blocks of a file."""
+    if SDNN in [layer.text("neuron/type") for layer in layers]:
+        why = "a mean of changes is no change that a value was told by"
+        return [lost(layer, "an average of sigma-delta neurons", why) for layer in layers if layer.kind == "average"]
+    why = "what reads it would read fractions of spikes"
+    return [lost(layer, "an average before other blocks", why) for layer in layers[:-1] if layer.kind == "average"]
 
 
 def sigma_delta_misfits(layers: list[StoredLayer]) -> list[Finding]:
@@ -141,3 +153,10 @@ def neurons_of(layer: StoredLayer, shape: Shape, bias: np.ndarray | None) -> LIF
     alpha = np.array(1 - layer.integer("neuron/iDecay") / DECAY_ONE) if remembers(layer) else None
     beta = np.array(1 - layer.integer("neuron/vDecay") / DECAY_ONE)
     return LIF(shape, beta, threshold, Reset.ZERO, alpha, grid=1.0, bias=own)
+
+
+def averages(outputs: int, members: int) -> LIF:
+    """Return neurons that keep nothing and send what they read, in whole parts of `members`."""
+    step = 1 / members
+    zero, one = np.array(0.0), np.array(1.0)
+    return LIF((outputs,), zero, one, Reset.NONE, grid=step, firing=Firing.VALUE, payload=step)

@@ -247,7 +247,8 @@ class LIF:
     `grid`: the source counts in integers, and its threshold, weights and biases are whole multiples of this many
     membrane units. A target that counts as the source does keeps unit and integers; None leaves it the choice.
 
-    `payload`: of sigma-delta neurons, what a message of 1 is in membrane units; states count in 64ths of it.
+    `payload`: of neurons that say values in their source's integers, what a message of 1 is in membrane units; states
+    count in 64ths of it.
     """
 
     shape: Shape

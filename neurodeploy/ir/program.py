@@ -115,8 +115,8 @@ class Neuron:
 
     @property
     def sigma_delta(self) -> bool:
-        """Whether its states are those of Lava's Delta, SigmaDelta and Sigma."""
-        return self.activation_shift != STATE_SHIFT
+        """Whether it keeps all of its current or nothing of its membrane, as Lava's Delta, SigmaDelta and Sigma do."""
+        return bool(np.any(self.du == 0) or np.any(self.dv == DECAY_ONE))
 
     def constants(self, scale: float) -> Constants:
         """Return the real numbers these integers stand for at `scale` state units per membrane unit."""

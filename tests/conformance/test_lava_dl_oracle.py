@@ -137,6 +137,36 @@ def test_a_bias_beside_a_synaptic_current_joins_the_membrane(tmp_path: Path, see
     assert comparison.equal, comparison.first_divergence
 
 
+def test_averages_are_slayers_means(tmp_path: Path) -> None:
+    """Of dense neurons, whose spikes wait or not, and of a picture's; lava-dl cannot write the block, so we do."""
+    from lava.lib.dl.slayer.block import cuba
+
+    neuron = {"threshold": 0.3, "current_decay": 0.25, "voltage_decay": 0.125}
+    spikes = (np.random.default_rng(0).random((3 * STEPS, 2, 2, 6, 6)) < 0.3).astype(np.uint8)
+    for delay in (False, True):
+        torch.manual_seed(0)
+        flat = [cuba.Flatten(), cuba.Dense(neuron, 72, 30, weight_scale=3, delay_shift=False, delay=delay)]
+        picture = [cuba.Conv(neuron, 2, 3, 3, weight_scale=3, delay_shift=False)]
+        for blocks, outputs in ((flat, 5), (flat, 30), (picture, 3), (picture, 4)):
+            average = cuba.Average(outputs)
+            forward(blocks, spikes)
+            if delay and blocks is flat:
+                flat[1].delay.delay.data = torch.randint(0, 4, flat[1].delay.delay.shape).float()
+            meant = forward([*blocks, average], spikes)[str(len(blocks))]
+            path = exported(tmp_path / "net.net", blocks)
+            with h5py.File(path, "r+") as file:
+                group = file.create_group(f"layer/{len(blocks)}")
+                group.create_dataset("type", (1,), "S10", [b"average"])
+                group["shape"] = [outputs, 1, 1]
+            model = pipeline.compile(path, "loihi2-sim", example_shape=(2, 6, 6))
+            assert model.program.deviations == ()
+            ours = pipeline.run(model, pipeline.Samples("random", spikes, None))
+            sent = model.program.real_values(ours.spikes)[model.program.output]
+            assert sent.max() > 0
+            np.testing.assert_allclose(sent, meant.reshape(sent.shape), rtol=1e-6)
+            assert np.array_equal(ours.predictions, meant.reshape(sent.shape).sum(axis=0).argmax(axis=1))
+
+
 def sigma_delta_blocks(seed: int) -> list[Any]:
     """Return blocks of every kind of sigma-delta layer, with biases, for values (2, 8, 8)."""
     from lava.lib.dl.slayer.block import sigma_delta

@@ -198,7 +198,7 @@ def test_pools_are_sums_over_windows_that_tile(tmp_path: Path) -> None:
     [
         ([dense(np.eye(2), CUBA | {"type": b"RF_PHASE"})], "RF_PHASE"),
         ([dense(np.eye(2), {})], "no neurons"),
-        ([{"type": b"average", "shape": [2]}], "average"),
+        ([dense(np.eye(2)), {"type": b"average", "shape": [2]}, dense(np.eye(2))], "average before other blocks"),
         ([dense(np.eye(2)), {"type": b"unpool", "shape": [2]}], "unpool"),
         ([dense(np.eye(2), CUBA | {"refDelay": 3})], "refDelay 3"),
         ([dense(np.eye(2), CUBA | {"gradedSpike": True})], "gradedSpike 1"),
@@ -230,6 +230,7 @@ ENTRY = {"type": b"input", "shape": [2], "neuron": SDNN}
         ([ENTRY, dense(np.eye(2))], "ND046.*CUBA among sigma-delta"),
         ([ENTRY, dense(np.eye(2), SUM), dense(np.eye(2), SDNN)], "ND046.*an Output block before others"),
         ([ENTRY, dense(np.eye(2), SUM, bias=np.ones(2))], "ND046.*biases of an Output block"),
+        ([ENTRY, dense(np.eye(2), SDNN), {"type": b"average", "shape": [1]}], "ND046.*an average of sigma-delta"),
         ([ENTRY, dense(np.eye(2), SDNN | {"activation": b"tanh"})], "ND046.*activation tanh"),
         ([ENTRY, dense(np.eye(2), SDNN | {"messageBits": 8})], "ND046.*messageBits 8"),
         ([ENTRY, dense(np.eye(2), SDNN | {"iDecay": 8})], "ND046.*neuron/iDecay"),

@@ -104,6 +104,14 @@ def test_biases_of_populations_are_parameters() -> None:
     assert neurobench.parameter_count(Network(nodes, edges, "in", "b")) == 72 + 4 + 216 + 6
 
 
+@pytest.mark.parametrize("payload", [3 / 4096, 1 / 2])
+def test_units_that_no_shift_brings_together_are_refused(payload: float) -> None:
+    """A unit that is no power of two, and states coarser than the messages they add up."""
+    odd = replace(telling(0).populations["1"], payload=payload)
+    with pytest.raises(UnsupportedError, match=r"(?s)ND215.*power of two"):
+        pipeline.compile(replace(telling(0), nodes=telling(0).nodes | {"1": odd}), "loihi2-sim")
+
+
 def test_what_tells_changes_does_not_learn(model: CompiledModel) -> None:
     with pytest.raises(UnsupportedError, match=r"ND070.*graded spikes"):
         BPTT(model.source, Options(), seed=0)

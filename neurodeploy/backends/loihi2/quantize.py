@@ -89,6 +89,9 @@ def quantize(network: Network, ranges: dict[str, Ranges] | None = None) -> Progr
         shift = STATE_SHIFT
         if node.grid is not None:
             scale, shift, recorded = *_kept_units(node, node.grid, feeds), []
+            if shift < 0:
+                findings.append(_no_common_unit(network, name))
+                continue
             deviations += _room_deviation(network, name, scale, max(worst_case(node, feeds, bias)), ranges)
         else:
             chosen = choose_scale(node, feeds, bias, ranges[name] if ranges else None, most[name])
@@ -189,11 +192,13 @@ def _kept_units(node: LIF, grid: float, feeds: list[Feed]) -> tuple[float, int]:
     """Return the scale of a population that keeps its source's integers, and by how many bits activations are shifted.
 
     Its weights count in `grid`, and so do activations, but those of changes in as much finer steps as their payloads.
-    States count in 64ths of `grid`, or of the payload of sigma-delta neurons.
+    States count in 64ths of `grid`, or of the payload of sigma-delta neurons. Where no shift makes such states of
+    activations, it is negative.
     """
     read = min((feed.payload for feed in feeds if feed.changes), default=1.0)
     scale = 1 / (grid if node.payload is None else node.payload)
-    return scale, STATE_SHIFT + round(log2(grid * read * scale))
+    shift = STATE_SHIFT + round(log2(grid * read * scale))
+    return scale, shift if abs(2.0 ** (shift - STATE_SHIFT) - grid * read * scale) < KEPT * grid * read * scale else -1
 
 
 def _most_spikes(node: LIF, ranges: Ranges | None) -> int:
@@ -385,6 +390,12 @@ def _not_kept(rounded: Deviation, grid: float) -> Finding:
         "from -256 to 254 (or, but for kernels, whole and at most 127), thresholds have 17 bits, biases 13, decays 12",
         "train and export it again within these numbers",
     )
+
+
+def _no_common_unit(network: Network, name: str) -> Finding:
+    what, why = "its states are no power of two finer than what it reads", "activations are shifted into states by bits"
+    fix = "have one payload in all of the network, a power of two of its grid"
+    return Finding("ND215", network.place(name), what, why, fix)
 
 
 def _no_scale(network: Network, name: str) -> Finding:
