@@ -227,11 +227,10 @@ def _firing(population: Population) -> tuple[np.ndarray, ...]:
     neuron = population.loihi
     if neuron.firing is Firing.ABOVE and neuron.floor is None and neuron.reset is not Reset.SUBTRACT_AT_ONCE:
         return ()
-    payload = np.array((neuron.payload_shift, neuron.most, neuron.activation_shift), np.int32)
-    if neuron.firing is Firing.VALUE:
-        return payload, np.zeros(0, np.int32)
-    if neuron.firing.tells_changes:
-        return payload, np.full(population.size, 0 if neuron.firing is Firing.DELTA_RELU else -STATE_MAX, np.int32)
+    if neuron.firing.says_value:
+        shifts = (neuron.payload_shift, neuron.most, neuron.activation_shift, neuron.firing.tells_changes)
+        least = 0 if neuron.firing is Firing.DELTA_RELU else -STATE_MAX
+        return np.array(shifts, np.int32), np.full(population.size, least, np.int32)
     lowest = np.full(population.size, -STATE_MAX, np.int32)
     if neuron.floor is not None:
         lowest = np.maximum(lowest, _per_neuron(population, neuron.floor) << STATE_SHIFT)
@@ -270,10 +269,8 @@ def _advance(layer: _Layer, run: _Run, first: int, activation: np.ndarray) -> No
         source = run.activity[projection.source]
         add(projection, arrays, source[: len(source) - late], first, activation[:, late:])
     advance = kernels.advance_counting if layer.firing else kernels.advance
-    if layer.population.loihi.firing is Firing.VALUE:
+    if layer.population.loihi.firing.says_value:
         advance = kernels.advance_values
-    elif layer.population.loihi.firing.tells_changes:
-        advance = kernels.advance_changes
     advance(
         activation,
         *layer.parameters,

@@ -376,59 +376,19 @@ def advance_values(
     currents: np.ndarray,
     voltages: np.ndarray,
 ) -> None:
-    """Run neurons that send their membrane in every step, and neither reset nor feed themselves.
+    """Run neurons that send their membrane in every step or, sigma-delta, how much it changed since they last did.
+
+    They neither reset nor feed themselves.
 
     Args:
-        payload: int32, by how many bits a membrane is shifted down to be sent, how large a payload is at most, and by
-            how many bits activations are shifted up.
-        spikes: int32 out (step, sample, neuron).
-        others: as in `advance`; theta, rule, lowest, recurrent and exponent are not read.
-    """
-    samples, steps, neurons = activation.shape
-    shift, most, up = payload[0], payload[1], payload[2]
-    for sample in prange(samples):
-        u, v = np.zeros(neurons, np.int32), np.zeros(neurons, np.int32)
-        for step in range(steps):
-            a = activation[sample, step]
-            out = spikes[step, first + sample]
-            for j in range(neurons):
-                u[j] = _current(u[j], keep_u[j], np.int32(a[j] << up), bias_u[j])
-                v[j] = _clip(np.int32(np.int32(_decay(v[j], keep_v[j]) + u[j]) + bias_v[j]))
-                out[j] = min(max(v[j] >> shift, -most), most)
-            if currents.size:
-                currents[step, first + sample] = u
-                voltages[step, first + sample] = v
-
-
-@njit(cache=True, parallel=True)
-def advance_changes(
-    activation: np.ndarray,
-    keep_u: np.ndarray,
-    keep_v: np.ndarray,
-    theta: np.ndarray,
-    bias_u: np.ndarray,
-    bias_v: np.ndarray,
-    rule: np.ndarray,
-    payload: np.ndarray,
-    lowest: np.ndarray,
-    recurrent: np.ndarray,
-    exponent: int,
-    first: int,
-    spikes: np.ndarray,
-    currents: np.ndarray,
-    voltages: np.ndarray,
-) -> None:
-    """Run sigma-delta neurons, which send how much their membrane changed, and neither reset nor feed themselves.
-
-    Args:
-        payload: int32, by how many bits a change is shifted down to be sent, a number that is not read, and by how many
-            bits activations are shifted up.
+        payload: int32, by how many bits a value is shifted down to be sent, how large a payload is at most, by how many
+            bits activations are shifted up, and whether changes are sent.
         lowest: int32 (neuron,), the least value that is told.
         spikes: int32 out (step, sample, neuron).
-        others: as in `advance`; rule, recurrent and exponent are not read.
+        others: as in `advance`; rule, recurrent and exponent are not read, nor is theta where no changes are sent.
     """
     samples, steps, neurons = activation.shape
-    shift, up = payload[0], payload[2]
+    shift, most, up, changes = payload[0], payload[1], payload[2], payload[3]
     for sample in prange(samples):
         u, v, told = np.zeros(neurons, np.int32), np.zeros(neurons, np.int32), np.zeros(neurons, np.int32)
         for step in range(steps):
@@ -439,9 +399,9 @@ def advance_changes(
                 v[j] = _clip(np.int32(np.int32(_decay(v[j], keep_v[j]) + u[j]) + bias_v[j]))
                 value = max(v[j], lowest[j])
                 change = np.int32(value - told[j])
-                sent = abs(change) >= theta[j]
-                out[j] = change >> shift if sent else _ZERO
-                told[j] = value if sent else told[j]
+                sent = not changes or abs(change) >= theta[j]
+                out[j] = min(max(change >> shift, -most), most) if sent else _ZERO
+                told[j] = value if sent and changes else told[j]
             if currents.size:
                 currents[step, first + sample] = u
                 voltages[step, first + sample] = v

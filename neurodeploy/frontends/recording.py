@@ -37,7 +37,7 @@ from neurodeploy.frontends.frameworks import LIBRARIES, describe, framework_of, 
 from neurodeploy.frontends.recorded_layers import layer_node
 from neurodeploy.frontends.recorded_output import Outputs, find_output
 from neurodeploy.frontends.recorded_snntorch import broken
-from neurodeploy.frontends.tracing import FRONTENDS, Kind, Trace, Value
+from neurodeploy.frontends.tracing import FRONTENDS, Kind, Trace, Value, tensors_in
 from neurodeploy.ir.entering import counted
 from neurodeploy.ir.network import Edge, Network
 from neurodeploy.ir.nodes import (
@@ -149,7 +149,7 @@ def _run(net: nn.Module, example: Tensor) -> tuple[Trace, Outputs]:
             x = example.clone()
             trace.produce(Kind.INPUT, x, "input", step=run, place="net")
             result = _call(trace, net, x, states)
-        outputs.append(list(_returned(result)))
+        outputs.append(list(tensors_in(result)))
         if not trace.calls or any(len(calls) != run + 1 for calls in trace.calls.values()):
             break
         states = {name: trace.state_after(tensor) for name, tensor in rest.items()}
@@ -192,17 +192,6 @@ def _call(trace: Trace, net: nn.Module, x: Tensor, states: dict[str, Tensor]) ->
             "give an example as one call of the module takes it, batch axis included",
         )
         raise UnsupportedError(*trace.findings, finding) from error
-
-
-def _returned(result: Any) -> Iterator[Tensor]:
-    if isinstance(result, Tensor):
-        yield result
-    elif isinstance(result, list | tuple):
-        for item in result:
-            yield from _returned(item)
-    elif isinstance(result, Mapping):
-        for item in result.values():
-            yield from _returned(item)
 
 
 # Building the network

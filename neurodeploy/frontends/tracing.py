@@ -13,7 +13,7 @@ import hashlib
 import math
 import sys
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -254,7 +254,7 @@ class Trace:
         """Run a torch function and follow what it does to followed tensors."""
         if self._silent:
             return func(*args, **kwargs)
-        followed = [t for t in _tensors((args, kwargs)) if id(t) in self._shadows]
+        followed = [t for t in tensors_in((args, kwargs)) if id(t) in self._shadows]
         name = _name(func)
         if not followed and name in SIGNATURES and self._is_zero(_first(args, kwargs)):
             return self._layer(name, func, args, kwargs)
@@ -295,7 +295,7 @@ class Trace:
     def _layer(self, name: str, func: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
         settings = _bound(SIGNATURES[name], args, kwargs)
         source = settings.pop("input")
-        if any(id(t) in self._shadows for t in _tensors(settings)):
+        if any(id(t) in self._shadows for t in tensors_in(settings)):
             return NotImplemented
         result = func(*args, **kwargs)
         if not isinstance(result, Tensor) or result.dtype not in (torch.float32, torch.float64):
@@ -327,7 +327,7 @@ class Trace:
         return result
 
     def _copy(self, func: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
-        followed = [t for t in _tensors((args, kwargs)) if id(t) in self._shadows]
+        followed = [t for t in tensors_in((args, kwargs)) if id(t) in self._shadows]
         result = func(*args, **kwargs)
         source = followed[0]
         if not isinstance(result, Tensor) or result.shape != source.shape or result.dtype.is_complex:
@@ -351,7 +351,7 @@ class Trace:
         if not args:
             args = (named.pop(next(key for key in ("tensors", "input") if key in named)),)
         data, rest, name = args[0], args[1:], _name(func)
-        if not name.endswith("_as") and any(id(t) in self._shadows for t in _tensors(rest)):
+        if not name.endswith("_as") and any(id(t) in self._shadows for t in tensors_in(rest)):
             return self._unknown(name, func, args, named)
         result = func(*args, **named)
         if isinstance(data, Tensor):
@@ -359,7 +359,7 @@ class Trace:
             moved = func(shadow.clone() if name.endswith("_") else shadow, *rest, **named)
         else:
             moved = func([self._shadow_or_constant(t) for t in data], *rest, **named)
-        for part, shadow in zip(_tensors(result), _tensors(moved), strict=True):
+        for part, shadow in zip(tensors_in(result), tensors_in(moved), strict=True):
             if part.shape != shadow.shape or shadow.dtype != torch.int64:
                 return self._opaque(name, result, data)
             self.follow(part, shadow)
@@ -412,9 +412,9 @@ class Trace:
         return result
 
     def _unknown(self, name: str, func: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
-        sources = [tensor for tensor in _tensors((args, kwargs)) if id(tensor) in self._shadows]
+        sources = [tensor for tensor in tensors_in((args, kwargs)) if id(tensor) in self._shadows]
         result = func(*args, **kwargs)
-        results = list(_tensors(result))
+        results = list(tensors_in(result))
         by_values = name in DATA_SHAPED or name == "__getitem__" or (name == "where" and len(args) == 1)
         if by_values or not results:
             self._data_dependence(name)
@@ -435,9 +435,9 @@ class Trace:
             self.findings.append(finding)
 
     def _opaque(self, name: str, result: Any, *sources: Any) -> Any:
-        known = [shadow for tensor in _tensors(sources) if (shadow := self.shadow(tensor)) is not None]
+        known = [shadow for tensor in tensors_in(sources) if (shadow := self.shadow(tensor)) is not None]
         inputs = tuple(shadow.clone() for shadow in known)
-        for tensor in _tensors(result):
+        for tensor in tensors_in(result):
             self.produce(Kind.OPAQUE, tensor, name, layer=self.running_layer(), inputs=inputs)
         return result
 
@@ -567,12 +567,13 @@ def _first(args: tuple, kwargs: dict[str, Any]) -> Any:
     return args[0] if args else kwargs.get("tensors", kwargs.get("input"))
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """Yield every tensor of a call's arguments or result, however deep in sequences and mappings."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, list | tuple):
         for item in value:
-            yield from _tensors(item)
-    elif isinstance(value, dict):
+            yield from tensors_in(item)
+    elif isinstance(value, Mapping):
         for item in value.values():
-            yield from _tensors(item)
+            yield from tensors_in(item)

@@ -86,21 +86,13 @@ def quantize(network: Network, ranges: dict[str, Ranges] | None = None) -> Progr
     for name, node in network.populations.items():
         feeds = feeds_of(network, name, port, sent)
         bias = total_bias(node, feeds)
-        shift = STATE_SHIFT
-        if node.grid is not None:
-            scale, shift, recorded = *_kept_units(node, node.grid, feeds), []
-            if shift < 0:
-                findings.append(_no_common_unit(network, name))
-                continue
-            deviations += _room_deviation(network, name, scale, max(worst_case(node, feeds, bias)), ranges)
-        else:
-            chosen = choose_scale(node, feeds, bias, ranges[name] if ranges else None, most[name])
-            if chosen is None:
-                findings.append(_no_scale(network, name))
-                continue
-            scale, headroom = chosen
-            recorded = _headroom_deviation(network, name, scale, headroom, ranges)
-        recorded += _most_deviation(network, name, most[name], ranges)
+        units = _units(network, name, feeds, bias, most[name], ranges)
+        if isinstance(units, Finding):
+            findings.append(units)
+            continue
+        scale, shift, room = units
+        deviations += room
+        recorded = _most_deviation(network, name, most[name], ranges)
         neuron, rounding = _neuron(network, name, node, bias, scale, most[name])
         neuron = replace(neuron, activation_shift=shift)
         neuron, sending = _sending(network, name, neuron, scale, worst_case(node, feeds, bias)[1], ranges)
@@ -186,6 +178,25 @@ class Headroom:
     current: float
     voltage: float
     safe: bool
+
+
+def _units(
+    network: Network, name: str, feeds: list[Feed], bias: np.ndarray, most: int, ranges: dict[str, Ranges] | None
+) -> tuple[float, int, list[Deviation]] | Finding:
+    """Return a population's scale, its activations' shift in bits, and what to record of the room its states have.
+
+    Where no scale will do, it is what stands against it.
+    """
+    node = network.populations[name]
+    if node.grid is not None:
+        scale, shift = _kept_units(node, node.grid, feeds)
+        if shift < 0:
+            return _no_common_unit(network, name)
+        return scale, shift, _room_deviation(network, name, scale, max(worst_case(node, feeds, bias)), ranges)
+    chosen = choose_scale(node, feeds, bias, ranges[name] if ranges else None, most)
+    if chosen is None:
+        return _no_scale(network, name)
+    return chosen[0], STATE_SHIFT, _headroom_deviation(network, name, *chosen, ranges)
 
 
 def _kept_units(node: LIF, grid: float, feeds: list[Feed]) -> tuple[float, int]:
